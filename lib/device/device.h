@@ -1,0 +1,73 @@
+/* Devices and their memory.
+ *
+ *     struct lam_device *device;
+ *     LAM_TRY(lam_device_open("cpu:0-1", 0, &device));        // one device of two cores, no limit
+ *     float *weights;
+ *     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_PARAMETERS, bytes, (void **)&weights));
+ *     ...
+ *     struct lam_memory_stats stats = lam_device_memory(device, LAM_MEMORY_PARAMETERS);
+ *     lam_device_free(device, weights);
+ *     lam_device_close(device);
+ *
+ * All device memory comes from here, with a kind: the counters are the memory report. Allocation fails with
+ * LAM_ERR_MEMORY_LIMIT and the numbers when it would pass the device's limit. Calls are thread safe.
+ */
+#ifndef LAM_DEVICE_DEVICE_H
+#define LAM_DEVICE_DEVICE_H
+
+#include "device/backend.h"
+
+#define LAM_MEMORY_TABLE(X)                                                                                  \
+    X(PARAMETERS, "parameters")                                                                              \
+    X(GRADIENTS, "gradients")                                                                                \
+    X(OPTIMIZER, "optimizer")                                                                                \
+    X(ACTIVATIONS, "activations")                                                                            \
+    X(WORKSPACE, "workspace")                                                                                \
+    X(QUEUE, "queue")                                                                                        \
+    X(DATA, "data")
+
+enum lam_memory_kind {
+#define LAM_MEMORY_ENUM(suffix, name) LAM_MEMORY_##suffix,
+    LAM_MEMORY_TABLE(LAM_MEMORY_ENUM)
+#undef LAM_MEMORY_ENUM
+        LAM_MEMORY_KINDS
+};
+const char *lam_memory_kind_name(enum lam_memory_kind kind);
+
+struct lam_memory_stats {
+    size_t current, peak; /* bytes */
+};
+
+struct lam_device;
+
+/* Opens "cpu:0", "cpu:0-3" or "cuda:0". limit: bytes, 0 = none. Errors: LAM_ERR_NOT_FOUND with the devices
+ * that there are, LAM_ERR_INVALID for a name that is none. */
+lam_status lam_device_open(const char *name, size_t limit, struct lam_device **device);
+/* Frees what was still allocated. NULL is allowed. */
+void lam_device_close(struct lam_device *device);
+
+const char *lam_device_name(const struct lam_device *device);
+const char *lam_device_describe(const struct lam_device *device);
+int lam_device_lanes(const struct lam_device *device);
+size_t lam_device_limit(const struct lam_device *device);
+const struct lam_backend *lam_device_backend(const struct lam_device *device);
+struct lam_backend_device *lam_device_handle(const struct lam_device *device);
+struct lam_stream *lam_device_stream(const struct lam_device *device); /* the compute stream */
+
+/* 64-byte aligned, zero filled. bytes = 0 gives NULL. */
+lam_status lam_device_alloc(struct lam_device *device, enum lam_memory_kind kind, size_t bytes,
+                            void **pointer);
+void lam_device_free(struct lam_device *device, void *pointer);
+
+struct lam_memory_stats lam_device_memory(const struct lam_device *device, enum lam_memory_kind kind);
+struct lam_memory_stats lam_device_memory_total(const struct lam_device *device); /* peak of the sum */
+void lam_device_memory_reset_peak(struct lam_device *device);
+
+/* Blocking copies between host and device. */
+lam_status lam_device_upload(struct lam_device *device, void *to, const void *from_host, size_t bytes);
+lam_status lam_device_download(struct lam_device *device, void *to_host, const void *from, size_t bytes);
+
+/* Parses "cpu:0,cpu:1" or "cpu:0-1" or "auto" into device names. Free each name and the array with free(). */
+lam_status lam_device_list_parse(const char *text, char ***names, int *count);
+
+#endif

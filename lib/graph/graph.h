@@ -1,0 +1,141 @@
+/* The static graph: ops over typed values, built once, differentiated, then compiled (program.h).
+ *
+ *     struct lam_graph *g;
+ *     LAM_TRY(lam_graph_create(params, batch, LAM_F32, true, &g));            // 1. a training graph
+ *     lam_value x = lam_graph_input(g, "image", LAM_F32, LAM_SHAPE(batch, 3, 32, 32));
+ *     lam_value t = lam_graph_input(g, "label", LAM_I32, LAM_SHAPE(batch));
+ *     lam_value y = lam_conv(g, x, "stem.conv", (struct lam_conv_spec){.out = 16, .kernel = 3, .pad = 1});
+ * // 2. layers y = lam_relu(g, lam_batch_norm(g, y, "stem.bn")); y = lam_linear(g, lam_global_avg_pool(g, y),
+ * "head.fc", (struct lam_linear_spec){.out = 10, .bias = true}); lam_value correct; lam_value loss =
+ * lam_cross_entropy(g, y, t, 0.0f, &correct);             // 3. a loss: mean over the batch
+ *     lam_graph_output(g, "loss", loss);
+ *     lam_graph_output(g, "correct", correct);
+ *     LAM_TRY(lam_graph_backward(g, loss));                                    // 4. gradients of all
+ * parameters LAM_TRY(lam_program_compile(g, device, &options, &program));             // 5. program.h
+ *
+ * Errors are sticky: after the first bad call every builder function returns LAM_NO_VALUE, and
+ * lam_graph_status, lam_graph_backward and lam_program_compile report that first error. So builders need no
+ * checks.
+ *
+ * Values are numbers, owned by the graph. Layers declare parameters in the graph's lam_params under
+ * "prefix.weight", "prefix.bias", "prefix.running_mean" and so on (PyTorch's names), where the prefix is the
+ * layer's name below the unit (lam_graph_scope). In an evaluation graph (training = false) batch norm uses
+ * running statistics and dropout is the identity.
+ *
+ * Precision: with compute type bf16, conv, linear, attention and all between work in bf16 (casts are put in
+ * where needed); parameters, statistics and losses stay f32.
+ */
+#ifndef LAM_GRAPH_GRAPH_H
+#define LAM_GRAPH_GRAPH_H
+
+#include "graph/params.h"
+
+typedef int lam_value;
+#define LAM_NO_VALUE (-1)
+
+struct lam_graph;
+
+lam_status lam_graph_create(struct lam_params *params, int64_t batch, enum lam_dtype compute, bool training,
+                            struct lam_graph **graph);
+void lam_graph_destroy(struct lam_graph *graph);
+lam_status lam_graph_status(const struct lam_graph *graph); /* the sticky error, its text restored */
+
+bool lam_graph_training(const struct lam_graph *graph);
+int64_t lam_graph_batch(const struct lam_graph *graph);
+struct lam_params *lam_graph_params(const struct lam_graph *graph);
+struct lam_shape lam_value_shape(const struct lam_graph *graph, lam_value value);
+enum lam_dtype lam_value_dtype(const struct lam_graph *graph, lam_value value);
+
+/* Names are "scope.name"; scopes nest. */
+void lam_graph_push_scope(struct lam_graph *graph, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void lam_graph_pop_scope(struct lam_graph *graph);
+
+/* Inputs are batched, PLAIN, and filled by the caller before a run. Outputs are kept and readable after a
+ * run: loss scalars, or batched values (stored PLAIN). Names are unique among inputs and among outputs. */
+lam_value lam_graph_input(struct lam_graph *graph, const char *name, enum lam_dtype dtype,
+                          struct lam_shape shape);
+void lam_graph_output(struct lam_graph *graph, const char *name, lam_value value);
+
+lam_value lam_param(struct lam_graph *graph, const char *name, struct lam_shape shape, struct lam_init init,
+                    bool decay);
+lam_value lam_buffer(struct lam_graph *graph, const char *name, struct lam_shape shape, float initial);
+
+/* The value without its gradient: what a block border does. */
+lam_value lam_detach(struct lam_graph *graph, lam_value x);
+
+/* ---- layers: ops with parameters ---- */
+
+struct lam_conv_spec {
+    int out;    /* output channels */
+    int kernel; /* square */
+    int stride; /* 0 means 1 */
+    int pad;
+    int dilation; /* 0 means 1 */
+    int groups;   /* 0 means 1 */
+    bool bias;
+    struct lam_init init; /* all zero: Kaiming normal, fan out: N(0, sqrt(2 / (k k C_out))) */
+};
+lam_value lam_conv(struct lam_graph *graph, lam_value x, const char *name, struct lam_conv_spec spec);
+
+struct lam_linear_spec {
+    int out;
+    bool bias;
+    struct lam_init init; /* all zero: PyTorch's default, U(-1/sqrt(in), 1/sqrt(in)) for weight and bias */
+};
+/* Over the last dimension of x [N, ..., in]. */
+lam_value lam_linear(struct lam_graph *graph, lam_value x, const char *name, struct lam_linear_spec spec);
+
+/* eps 1e-5, momentum 0.1; gamma 1, beta 0, no weight decay exemption unless the task asks (decay = true). */
+lam_value lam_batch_norm(struct lam_graph *graph, lam_value x, const char *name);
+lam_value lam_layer_norm(struct lam_graph *graph, lam_value x, const char *name, float eps);
+/* Self attention over x [N, T, D]: qkv linear, attention, projection ("name.qkv", "name.proj"). */
+lam_value lam_attention(struct lam_graph *graph, lam_value x, const char *name, int heads);
+/* Class token and positions: x [N, P, D] -> [N, P + 1, D] ("name.cls_token", "name.pos_embed"). */
+lam_value lam_tokens(struct lam_graph *graph, lam_value x, const char *name);
+lam_value lam_dropout(struct lam_graph *graph, lam_value x, const char *name, float p);
+
+/* ---- ops without parameters ---- */
+
+lam_value lam_relu(struct lam_graph *graph, lam_value x);
+lam_value lam_gelu(struct lam_graph *graph, lam_value x);
+lam_value lam_add(struct lam_graph *graph, lam_value a, lam_value b);
+lam_value lam_scale(struct lam_graph *graph, lam_value x, float factor);
+lam_value lam_cast(struct lam_graph *graph, lam_value x, enum lam_dtype dtype);
+lam_value lam_reshape(struct lam_graph *graph, lam_value x, struct lam_shape shape); /* dim[0] stays */
+lam_value lam_concat(struct lam_graph *graph, const lam_value *x, int count, int axis);
+lam_value lam_slice(struct lam_graph *graph, lam_value x, int axis, int64_t begin, int64_t length);
+lam_value lam_max_pool(struct lam_graph *graph, lam_value x, int kernel, int stride, int pad);
+lam_value lam_avg_pool(struct lam_graph *graph, lam_value x, int kernel, int stride, int pad);
+lam_value lam_global_avg_pool(struct lam_graph *graph, lam_value x); /* [N,C,H,W] -> [N,C] */
+lam_value lam_resize(struct lam_graph *graph, lam_value x, int64_t height, int64_t width, bool bilinear);
+lam_value lam_pixel_shuffle(struct lam_graph *graph, lam_value x, int factor);
+lam_value lam_patchify(struct lam_graph *graph, lam_value x, int size);
+lam_value lam_softmax(struct lam_graph *graph, lam_value x);
+
+/* ---- losses: f32 scalars, means over the batch (or over all elements for the elementwise ones) ---- */
+
+/* logits [N, K]; target i32 [N] or f32 [N, K] probabilities. correct (may be NULL): number of right rows. */
+lam_value lam_cross_entropy(struct lam_graph *graph, lam_value logits, lam_value target, float smoothing,
+                            lam_value *correct);
+lam_value lam_l1_loss(struct lam_graph *graph, lam_value x, lam_value target);
+lam_value lam_mse_loss(struct lam_graph *graph, lam_value x, lam_value target);
+lam_value lam_smooth_l1_loss(struct lam_graph *graph, lam_value x, lam_value target, float beta);
+lam_value lam_bce_loss(struct lam_graph *graph, lam_value x, lam_value target);
+lam_value lam_focal_loss(struct lam_graph *graph, lam_value x, lam_value target, float alpha, float gamma);
+
+/* ---- differentiation ---- */
+
+/* Appends the gradient ops of `loss` (a scalar; combine several with lam_add and lam_scale) for every
+ * trainable parameter that it depends on. The results go to the parameters' gradient buffers. Called once,
+ * last. */
+lam_status lam_graph_backward(struct lam_graph *graph, lam_value loss);
+
+/* Multiply-adds of one forward pass over the batch (conv, linear, attention), counted as 2 FLOPs each. */
+double lam_graph_forward_flops(const struct lam_graph *graph);
+double lam_graph_backward_flops(const struct lam_graph *graph);
+
+/* One line per op, for debugging and tests. Caller frees. */
+char *lam_graph_text(const struct lam_graph *graph);
+
+#endif

@@ -1,0 +1,95 @@
+/* A program: a graph compiled for one device. Planned once, then run step after step without allocating.
+ *
+ *     struct lam_program *program;
+ *     LAM_TRY(lam_program_compile(graph, device, &(struct lam_program_options){.tuning = tuning}, &program));
+ *     size_t bytes = lam_program_activation_bytes(program);        // known before anything is allocated
+ *     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_ACTIVATIONS, bytes, &activations));
+ *     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_WORKSPACE, lam_program_workspace_bytes(program),
+ * &workspace)); lam_program_attach(program, activations, workspace);          // programs that take turns may
+ * share both lam_program_bind_input(program, lam_program_input(program, "image"), images);
+ *     LAM_TRY(lam_program_run(program, seed, step));
+ *     float loss;
+ *     LAM_TRY(lam_program_read(program, "loss", &loss, sizeof loss));
+ *
+ * How it runs. Ops are grouped into *segments*. Inside a segment each lane takes its part of the batch, slice
+ * by slice, through all of the segment's ops; a value that lives inside one segment exists only as large as a
+ * slice and stays in the cache. A segment ends where an op needs a reduction over the whole batch (batch
+ * norm); between segments lanes meet, reductions are folded, weights are repacked. Cheap values that a later
+ * segment needs again are computed again there instead of being kept.
+ *
+ * Choices that measurement makes better (kernel per layer and pass, slice per segment) come from the tuning
+ * record and are added to it, so that another compile, a resumed run or another schedule uses the same ones.
+ */
+#ifndef LAM_GRAPH_PROGRAM_H
+#define LAM_GRAPH_PROGRAM_H
+
+#include <stdio.h>
+
+#include "graph/graph.h"
+
+/* ---- tuning record: text key -> choice ---- */
+
+struct lam_tuning;
+enum lam_tuning_mode {
+    LAM_TUNING_FIXED,   /* rules of shape alone; the record is not used */
+    LAM_TUNING_MEASURE, /* what the record does not have is measured and added */
+    LAM_TUNING_RECORD,  /* what the record does not have falls back to the rule of shape */
+};
+lam_status lam_tuning_create(enum lam_tuning_mode mode, struct lam_tuning **tuning);
+void lam_tuning_destroy(struct lam_tuning *tuning);
+/* One "key = choice" a line, sorted. A file that does not exist is an empty record. */
+lam_status lam_tuning_load(struct lam_tuning *tuning, const char *path);
+lam_status lam_tuning_save(const struct lam_tuning *tuning, const char *path);
+const char *lam_tuning_get(const struct lam_tuning *tuning, const char *key); /* NULL: none */
+lam_status lam_tuning_set(struct lam_tuning *tuning, const char *key, const char *choice);
+enum lam_tuning_mode lam_tuning_mode(const struct lam_tuning *tuning);
+
+/* ---- compile ---- */
+
+struct lam_program;
+struct lam_program_options {
+    struct lam_tuning *tuning; /* NULL: fixed. Not owned; used during compile only */
+    int max_slice; /* 0: no bound; else no slice holds more samples (less memory, for tests and planning) */
+};
+
+/* The graph must outlive the program. The parameters need not be allocated yet, unless tuning measures. */
+lam_status lam_program_compile(struct lam_graph *graph, struct lam_device *device,
+                               const struct lam_program_options *options, struct lam_program **program);
+void lam_program_destroy(struct lam_program *program);
+
+/* Bytes of the two buffers that a program needs: values over the batch (activations and their gradients); and
+ * workspace (slices, kernels' scratch, partial sums, repacked weights). */
+size_t lam_program_activation_bytes(const struct lam_program *program);
+size_t lam_program_workspace_bytes(const struct lam_program *program);
+/* Gives the program its buffers, 64-byte aligned device memory, not owned. */
+void lam_program_attach(struct lam_program *program, void *activations, void *workspace);
+
+/* ---- run ---- */
+
+int lam_program_input(const struct lam_program *program, const char *name);  /* -1: no such input */
+int lam_program_output(const struct lam_program *program, const char *name); /* -1: no such output */
+size_t lam_program_input_bytes(const struct lam_program *program, int input);
+size_t lam_program_output_bytes(const struct lam_program *program, int output);
+
+/* Binds an input (device memory, PLAIN, whole batch) for the runs that follow; must stay valid while they
+ * run. */
+void lam_program_bind_input(struct lam_program *program, int input, const void *data);
+/* Lets an output be written to `data` instead of the arena (a queue slot, say). NULL: back to the arena. */
+void lam_program_bind_output(struct lam_program *program, int output, void *data);
+const void *lam_program_output_data(const struct lam_program *program, int output); /* device memory */
+
+/* One pass over all ops: forward, and the gradients if the graph has them. Parameter gradients are
+ * overwritten. */
+lam_status lam_program_run(struct lam_program *program, uint64_t seed, uint64_t step);
+/* Copies an output to the host. bytes must be the output's. */
+lam_status lam_program_read(const struct lam_program *program, const char *name, void *host, size_t bytes);
+
+/* ---- look inside ---- */
+
+void lam_program_profile(struct lam_program *program, bool on);
+/* Time per op kind and shape, share, GFLOP/s and GB/s where known; segments and slices. */
+void lam_program_profile_print(const struct lam_program *program, FILE *file);
+/* Segments, slices, kernels chosen, values kept and their bytes. */
+void lam_program_print(const struct lam_program *program, FILE *file);
+
+#endif
