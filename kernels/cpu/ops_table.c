@@ -1,0 +1,37 @@
+/* Which create function makes the kernel of each op. One line per op. */
+#include "cpu/cpu_kernel.h"
+
+/* convolution: conv.c */
+
+/* linear and attention: linear.c, attention.c */
+
+/* normalisation: norm.c */
+
+/* elementwise: elementwise.c */
+
+/* moving data: shape.c */
+
+/* pooling and resizing: pool.c, resize.c */
+
+/* losses: loss.c */
+
+static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
+    /* convolution */
+
+    /* linear and attention */
+
+    /* normalisation */
+
+    /* elementwise */
+
+    /* moving data */
+
+    /* pooling and resizing */
+
+    /* losses */
+    [LAM_OP_CONV] = NULL,
+};
+
+lam_cpu_create_fn lam_cpu_create_for(enum lam_op_kind kind) {
+    return (unsigned)kind < LAM_OP_COUNT ? creators[kind] : NULL;
+}
