@@ -6,6 +6,7 @@
  * there for the contract and have nothing to wait for. */
 #include "cpu/cpu_kernel.h"
 #include "cpu/lanes.h"
+#include "cpu/update.h"
 
 #include <cpuid.h>
 #include <errno.h>
@@ -291,4 +292,8 @@ const struct lam_backend lam_backend_cpu = {
     .lane_barrier = cpu_lane_barrier,
     .layout = cpu_layout,
     .kernel_create = cpu_kernel_create,
+    .sgd = lam_cpu_sgd,
+    .adamw = lam_cpu_adamw,
+    .ema = lam_cpu_ema,
+    .sum_squares = lam_cpu_sum_squares,
 };
