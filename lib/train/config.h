@@ -1,0 +1,65 @@
+/* The options that all training programs share, and what they resolve to. Tasks add a table of their own.
+ *
+ *     struct lam_config config = {0};
+ *     options.tables[0] = lam_config_table(&config);
+ *     ... parse ...
+ *     LAM_TRY(lam_config_check(&config, &options));        // combinations that make no sense, or not yet
+ */
+#ifndef LAM_TRAIN_CONFIG_H
+#define LAM_TRAIN_CONFIG_H
+
+#include "base/options.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+
+struct lam_config {
+    /* Data */
+    char *data, *val;
+    int64_t batch;
+    int last_batch; /* enum lam_last_batch */
+    int64_t loader_threads, prefetch;
+    int on_bad; /* enum lam_on_bad */
+    bool overfit_batch;
+    /* Model and method */
+    char *model;
+    int method, schedule;
+    int64_t blocks, queue;
+    char *partition;
+    /* Training */
+    int64_t epochs, max_steps, seed;
+    int precision; /* 0 f32, 1 bf16 */
+    /* Optimizer */
+    int optimizer;
+    double learning_rate, momentum, beta1, beta2, eps, weight_decay, clip_norm, ema;
+    bool nesterov;
+    int lr_schedule;
+    double lr_end, lr_gamma, warmup_epochs;
+    char *milestones;
+    /* Devices */
+    char *devices, *memory_limit;
+    int64_t threads;
+    int tuning; /* enum lam_tuning_mode: FIXED or MEASURE */
+    /* Run */
+    char *out, *recipe;
+    bool resume, quiet, help, version;
+    int64_t checkpoint_epochs, checkpoint_steps, eval_epochs, log_steps, samples_shown;
+};
+
+enum lam_last_batch { LAM_LAST_BATCH_KEEP, LAM_LAST_BATCH_DROP };
+enum lam_on_bad { LAM_ON_BAD_STOP, LAM_ON_BAD_SKIP };
+
+struct lam_option_table lam_config_table(struct lam_config *config);
+
+/* Refuses, with one clear line, what contradicts itself and what this version cannot do yet. */
+lam_status lam_config_check(const struct lam_config *config, const struct lam_options *options);
+
+/* The optimizer and the schedule that it asks for; steps_per_epoch turns epochs into steps. */
+struct lam_optimizer_options lam_config_optimizer(const struct lam_config *config);
+lam_status lam_config_schedule(const struct lam_config *config, uint64_t steps_per_epoch,
+                               struct lam_schedule *schedule);
+
+/* Device names and their limits in bytes (0 = none), from devices, threads and memory_limit. Free each name
+ * and both arrays with free(). */
+lam_status lam_config_devices(const struct lam_config *config, char ***names, size_t **limits, int *count);
+
+#endif
