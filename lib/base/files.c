@@ -157,7 +157,7 @@ lam_status lam_make_folders(const char *path) {
 
 char *lam_path_join(const char *folder, const char *name) {
     size_t length = strlen(folder);
-    return lam_format("%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/", name);
+    return lam_format("%s%s%s", folder, length == 0 || folder[length - 1] == '/' ? "" : "/", name);
 }
 
 char *lam_format(const char *format, ...) {
