@@ -1,0 +1,103 @@
+/* Activations, sums and dropout: element i of the output depends on element i of the inputs. */
+#include "conformance/reference.h"
+
+#include <math.h>
+#include <stddef.h>
+
+#include "base/rng.h"
+
+#define FOR_EACH_ELEMENT(i) for (int64_t i = 0, count_ = reference_count(&op->out[0]); i < count_; i++)
+
+static void relu(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                 double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[0][i] > 0 ? in[0][i] : 0;
+}
+
+static void relu_bwd(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                     double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[1][i] > 0 ? in[0][i] : 0;
+}
+
+static double normal_cdf(double x) {
+    return 0.5 * (1 + erf(x / sqrt(2.0)));
+}
+
+static void gelu(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                 double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[0][i] * normal_cdf(in[0][i]);
+}
+
+static void gelu_bwd(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                     double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) {
+        double x = in[1][i], density = exp(-x * x / 2) / sqrt(2 * acos(-1.0));
+        out[0][i] = in[0][i] * (normal_cdf(x) + x * density);
+    }
+}
+
+static void add(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[0][i] + in[1][i];
+}
+
+static void scale(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                  double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = op->attr.scale.factor * in[0][i];
+}
+
+/* CAST and COPY keep the elements in row-major order. */
+static void same(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                 double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[0][i];
+}
+
+static bool dropout_keeps(const struct lam_op *op, const struct lam_run *run, int64_t sample,
+                          int64_t element) {
+    struct lam_rng rng =
+        lam_rng_make(run->seed, LAM_RNG_DROPOUT, run->step, op->attr.dropout.stream + (uint64_t)sample);
+    uint32_t words[4];
+    rng.counter[0] = (uint32_t)(element / 4);
+    lam_philox(rng.key, rng.counter, words);
+    return (double)words[element % 4] >= (double)op->attr.dropout.p * 0x1p32;
+}
+
+/* DROPOUT and DROPOUT_BWD are one function, of x and of dy. */
+static void dropout(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                    double *const *out) {
+    int64_t row = reference_row(&op->out[0]);
+    FOR_EACH_ELEMENT(i) {
+        bool keep = dropout_keeps(op, run, i / row, i % row);
+        out[0][i] = keep ? in[0][i] / (1 - (double)op->attr.dropout.p) : 0;
+    }
+}
+
+reference_fn reference_elementwise(enum lam_op_kind kind) {
+    switch ((int)kind) {
+    case LAM_OP_RELU:
+        return relu;
+    case LAM_OP_RELU_BWD:
+        return relu_bwd;
+    case LAM_OP_GELU:
+        return gelu;
+    case LAM_OP_GELU_BWD:
+        return gelu_bwd;
+    case LAM_OP_ADD:
+        return add;
+    case LAM_OP_SCALE:
+        return scale;
+    case LAM_OP_CAST:
+    case LAM_OP_COPY:
+        return same;
+    case LAM_OP_DROPOUT:
+    case LAM_OP_DROPOUT_BWD:
+        return dropout;
+    }
+    return NULL;
+}
