@@ -211,4 +211,7 @@ struct lam_op {
     struct lam_operand in[LAM_MAX_INPUTS], out[LAM_MAX_OUTPUTS];
 };
 
+/* FLOPs of the op over the whole batch, a multiply-add counted as two; 0 for ops that are bound by memory. */
+double lam_op_flops(const struct lam_op *op);
+
 #endif

@@ -1,0 +1,233 @@
+/* Ops without parameters: shape rules and attributes. What each op computes stands in device/op.h. */
+#include "graph/internal.h"
+
+#include <string.h>
+
+static lam_value same(struct lam_graph *g, enum lam_op_kind kind, const union lam_op_attr *attr,
+                      lam_value x) {
+    return lam_graph_unary(g, kind, attr, x, lam_value_dtype(g, x), lam_value_shape(g, x));
+}
+
+/* The shape of x if it has that rank, else a failure. */
+static bool has_rank(struct lam_graph *g, lam_value x, int rank, const char *who) {
+    if (lam_graph_bad(g, x)) return false;
+    struct lam_shape shape = lam_value_shape(g, x);
+    char text[96];
+    if (shape.rank == rank) return true;
+    lam_graph_fail(g, LAM_ERR_INVALID, "%s takes rank %d, not %s", who, rank,
+                   lam_shape_text(shape, text, sizeof text));
+    return false;
+}
+
+lam_value lam_relu(struct lam_graph *g, lam_value x) {
+    return same(g, LAM_OP_RELU, NULL, x);
+}
+
+lam_value lam_gelu(struct lam_graph *g, lam_value x) {
+    return same(g, LAM_OP_GELU, NULL, x);
+}
+
+lam_value lam_scale(struct lam_graph *g, lam_value x, float factor) {
+    union lam_op_attr attr = {.scale = {factor}};
+    return same(g, LAM_OP_SCALE, &attr, x);
+}
+
+lam_value lam_softmax(struct lam_graph *g, lam_value x) {
+    return same(g, LAM_OP_SOFTMAX, NULL, x);
+}
+
+lam_value lam_cast(struct lam_graph *g, lam_value x, enum lam_dtype dtype) {
+    if (lam_graph_bad(g, x) || lam_value_dtype(g, x) == dtype) return x;
+    return lam_graph_unary(g, LAM_OP_CAST, NULL, x, dtype, lam_value_shape(g, x));
+}
+
+lam_value lam_graph_to_compute(struct lam_graph *g, lam_value x) {
+    return lam_cast(g, x, g->compute);
+}
+
+lam_value lam_add(struct lam_graph *g, lam_value a, lam_value b) {
+    if (lam_graph_bad(g, a) || lam_graph_bad(g, b)) return LAM_NO_VALUE;
+    if (!lam_shape_equal(lam_value_shape(g, a), lam_value_shape(g, b))) {
+        char left[96], right[96];
+        return lam_graph_fail(g, LAM_ERR_INVALID, "add: %s and %s differ",
+                              lam_shape_text(lam_value_shape(g, a), left, sizeof left),
+                              lam_shape_text(lam_value_shape(g, b), right, sizeof right));
+    }
+    b = lam_cast(g, b, lam_value_dtype(g, a));
+    if (b == LAM_NO_VALUE) return b;
+    const struct value *va = lam_graph_value(g, a);
+    lam_value y = lam_graph_new_value(g, va->desc.dtype, va->desc.shape, va->batched);
+    lam_value in[] = {a, b};
+    if (y == LAM_NO_VALUE || !lam_graph_add(g, LAM_OP_ADD, NULL, in, 2, &y, 1)) return LAM_NO_VALUE;
+    return y;
+}
+
+lam_value lam_reshape(struct lam_graph *g, lam_value x, struct lam_shape shape) {
+    if (lam_graph_bad(g, x)) return LAM_NO_VALUE;
+    struct lam_shape old = lam_value_shape(g, x);
+    if (lam_shape_equal(old, shape)) return x;
+    if (shape.rank < 1 || shape.dim[0] != old.dim[0] || lam_shape_count(shape) != lam_shape_count(old)) {
+        char from[96], to[96];
+        return lam_graph_fail(g, LAM_ERR_INVALID, "reshape: %s cannot become %s",
+                              lam_shape_text(old, from, sizeof from), lam_shape_text(shape, to, sizeof to));
+    }
+    return lam_graph_unary(g, LAM_OP_COPY, NULL, x, lam_value_dtype(g, x), shape);
+}
+
+lam_value lam_concat(struct lam_graph *g, const lam_value *x, int count, int axis) {
+    if (count < 1 || count > LAM_MAX_INPUTS)
+        return lam_graph_fail(g, LAM_ERR_INVALID, "concat takes 1 to %d values", LAM_MAX_INPUTS);
+    for (int i = 0; i < count; i++)
+        if (lam_graph_bad(g, x[i])) return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, x[0]);
+    if (axis < 1 || axis >= shape.rank) return lam_graph_fail(g, LAM_ERR_INVALID, "concat: no axis %d", axis);
+    for (int i = 1; i < count; i++) {
+        struct lam_shape other = lam_value_shape(g, x[i]), like = shape;
+        like.dim[axis] = axis < other.rank ? other.dim[axis] : 0;
+        if (!lam_shape_equal(other, like) || lam_value_dtype(g, x[i]) != lam_value_dtype(g, x[0]))
+            return lam_graph_fail(g, LAM_ERR_INVALID,
+                                  "concat: value %d differs from the first in more than axis %d", i, axis);
+        shape.dim[axis] += other.dim[axis];
+    }
+    if (count == 1) return x[0];
+    union lam_op_attr attr = {.axis = {.axis = axis}};
+    lam_value y = lam_graph_new_value(g, lam_value_dtype(g, x[0]), shape, true);
+    if (y == LAM_NO_VALUE || !lam_graph_add(g, LAM_OP_CONCAT, &attr, x, count, &y, 1)) return LAM_NO_VALUE;
+    return y;
+}
+
+lam_value lam_slice(struct lam_graph *g, lam_value x, int axis, int64_t begin, int64_t length) {
+    if (lam_graph_bad(g, x)) return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, x);
+    if (axis < 1 || axis >= shape.rank || begin < 0 || length < 1 || begin + length > shape.dim[axis])
+        return lam_graph_fail(g, LAM_ERR_INVALID, "slice: range outside axis %d", axis);
+    union lam_op_attr attr = {.axis = {.axis = axis, .begin = begin, .length = length}};
+    shape.dim[axis] = length;
+    return lam_graph_unary(g, LAM_OP_SLICE, &attr, x, lam_value_dtype(g, x), shape);
+}
+
+static bool pool_setup(struct lam_graph *g, lam_value x, int kernel, int stride, int pad,
+                       union lam_op_attr *attr, struct lam_shape *shape) {
+    if (!has_rank(g, x, 4, "pool")) return false;
+    *attr = (union lam_op_attr){.pool = {{kernel, kernel}, {stride, stride}, {pad, pad}}};
+    *shape = lam_value_shape(g, x);
+    if (kernel < 1 || stride < 1 || pad < 0 || 2 * pad > kernel) {
+        lam_graph_fail(g, LAM_ERR_INVALID, "pool: kernel %d, stride %d, pad %d do not go together", kernel,
+                       stride, pad);
+        return false;
+    }
+    for (int i = 2; i < 4; i++) shape->dim[i] = (shape->dim[i] + 2 * pad - kernel) / stride + 1;
+    return true;
+}
+
+lam_value lam_max_pool(struct lam_graph *g, lam_value x, int kernel, int stride, int pad) {
+    union lam_op_attr attr;
+    struct lam_shape shape;
+    if (!pool_setup(g, x, kernel, stride, pad, &attr, &shape)) return LAM_NO_VALUE;
+    lam_value out[] = {lam_graph_new_value(g, lam_value_dtype(g, x), shape, true),
+                       lam_graph_new_value(g, LAM_I32, shape, true)};
+    if (!lam_graph_add(g, LAM_OP_MAX_POOL, &attr, &x, 1, out, 2)) return LAM_NO_VALUE;
+    return out[0];
+}
+
+lam_value lam_avg_pool(struct lam_graph *g, lam_value x, int kernel, int stride, int pad) {
+    union lam_op_attr attr;
+    struct lam_shape shape;
+    if (!pool_setup(g, x, kernel, stride, pad, &attr, &shape)) return LAM_NO_VALUE;
+    return lam_graph_unary(g, LAM_OP_AVG_POOL, &attr, x, lam_value_dtype(g, x), shape);
+}
+
+lam_value lam_global_avg_pool(struct lam_graph *g, lam_value x) {
+    if (!has_rank(g, x, 4, "global average pool")) return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, x);
+    return lam_graph_unary(g, LAM_OP_GLOBAL_AVG_POOL, NULL, x, lam_value_dtype(g, x),
+                           LAM_SHAPE(shape.dim[0], shape.dim[1]));
+}
+
+lam_value lam_resize(struct lam_graph *g, lam_value x, int64_t height, int64_t width, bool bilinear) {
+    if (!has_rank(g, x, 4, "resize")) return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, x);
+    shape.dim[2] = height;
+    shape.dim[3] = width;
+    union lam_op_attr attr = {.resize = {bilinear}};
+    return lam_graph_unary(g, LAM_OP_RESIZE, &attr, x, lam_value_dtype(g, x), shape);
+}
+
+lam_value lam_pixel_shuffle(struct lam_graph *g, lam_value x, int factor) {
+    if (!has_rank(g, x, 4, "pixel shuffle")) return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, x);
+    if (factor < 1 || shape.dim[1] % (factor * factor))
+        return lam_graph_fail(g, LAM_ERR_INVALID, "pixel shuffle: %d channels do not divide by %d squared",
+                              (int)shape.dim[1], factor);
+    union lam_op_attr attr = {.pixel_shuffle = {factor}};
+    shape.dim[1] /= factor * factor;
+    shape.dim[2] *= factor;
+    shape.dim[3] *= factor;
+    return lam_graph_unary(g, LAM_OP_PIXEL_SHUFFLE, &attr, x, lam_value_dtype(g, x), shape);
+}
+
+lam_value lam_patchify(struct lam_graph *g, lam_value x, int size) {
+    if (!has_rank(g, x, 4, "patchify")) return LAM_NO_VALUE;
+    struct lam_shape s = lam_value_shape(g, x);
+    if (size < 1 || s.dim[2] % size || s.dim[3] % size)
+        return lam_graph_fail(g, LAM_ERR_INVALID,
+                              "patchify: an image of %dx%d does not divide into patches of %d", (int)s.dim[3],
+                              (int)s.dim[2], size);
+    union lam_op_attr attr = {.patchify = {size}};
+    struct lam_shape shape =
+        LAM_SHAPE(s.dim[0], (s.dim[2] / size) * (s.dim[3] / size), s.dim[1] * size * size);
+    return lam_graph_unary(g, LAM_OP_PATCHIFY, &attr, x, lam_value_dtype(g, x), shape);
+}
+
+/* ---- losses ---- */
+
+static lam_value loss(struct lam_graph *g, enum lam_op_kind kind, struct lam_loss_attr attr, lam_value x,
+                      lam_value target) {
+    if (lam_graph_bad(g, x) || lam_graph_bad(g, target)) return LAM_NO_VALUE;
+    if (!lam_shape_equal(lam_value_shape(g, x), lam_value_shape(g, target)))
+        return lam_graph_fail(g, LAM_ERR_INVALID, "%s: prediction and target differ in shape",
+                              lam_op_name(kind));
+    attr.scale = (float)(1.0 / (double)lam_shape_count(lam_value_shape(g, x)));
+    union lam_op_attr a = {.loss = attr};
+    lam_value y = lam_graph_new_value(g, LAM_F32, LAM_SCALAR, false), in[] = {x, target};
+    if (y == LAM_NO_VALUE || !lam_graph_add(g, kind, &a, in, 2, &y, 1)) return LAM_NO_VALUE;
+    return y;
+}
+
+lam_value lam_l1_loss(struct lam_graph *g, lam_value x, lam_value target) {
+    return loss(g, LAM_OP_L1, (struct lam_loss_attr){0}, x, target);
+}
+
+lam_value lam_mse_loss(struct lam_graph *g, lam_value x, lam_value target) {
+    return loss(g, LAM_OP_MSE, (struct lam_loss_attr){0}, x, target);
+}
+
+lam_value lam_smooth_l1_loss(struct lam_graph *g, lam_value x, lam_value target, float beta) {
+    return loss(g, LAM_OP_SMOOTH_L1, (struct lam_loss_attr){.beta = beta}, x, target);
+}
+
+lam_value lam_bce_loss(struct lam_graph *g, lam_value x, lam_value target) {
+    return loss(g, LAM_OP_BCE_LOGITS, (struct lam_loss_attr){0}, x, target);
+}
+
+lam_value lam_focal_loss(struct lam_graph *g, lam_value x, lam_value target, float alpha, float gamma) {
+    return loss(g, LAM_OP_FOCAL, (struct lam_loss_attr){.alpha = alpha, .gamma = gamma}, x, target);
+}
+
+lam_value lam_cross_entropy(struct lam_graph *g, lam_value logits, lam_value target, float smoothing,
+                            lam_value *correct) {
+    if (correct) *correct = LAM_NO_VALUE;
+    if (!has_rank(g, logits, 2, "cross entropy") || lam_graph_bad(g, target)) return LAM_NO_VALUE;
+    struct lam_shape x = lam_value_shape(g, logits), t = lam_value_shape(g, target);
+    bool labels = lam_value_dtype(g, target) == LAM_I32 && t.rank == 1 && t.dim[0] == x.dim[0];
+    bool probabilities = lam_value_dtype(g, target) == LAM_F32 && lam_shape_equal(x, t);
+    if (!labels && !probabilities)
+        return lam_graph_fail(g, LAM_ERR_INVALID,
+                              "cross entropy: the target is neither i32 [N] nor f32 [N, classes]");
+    union lam_op_attr attr = {.loss = {.scale = (float)(1.0 / (double)g->batch), .smoothing = smoothing}};
+    lam_value in[] = {logits, target}, out[] = {lam_graph_new_value(g, LAM_F32, LAM_SCALAR, false),
+                                                lam_graph_new_value(g, LAM_F32, LAM_SCALAR, false)};
+    if (!lam_graph_add(g, LAM_OP_CROSS_ENTROPY, &attr, in, 2, out, 2)) return LAM_NO_VALUE;
+    if (correct) *correct = out[1];
+    return out[0];
+}
