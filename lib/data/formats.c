@@ -1,0 +1,9 @@
+/* The formats, each in its own file, in the order in which --help lists them. */
+#include "data/formats.h"
+
+const struct lam_dataset_format *const lam_format_table[] = {
+    &lam_format_shapes,
+    &lam_format_cifar10,
+    &lam_format_cifar100, /* svhn, stl10, idx, folder follow */
+    NULL,
+};

@@ -1,0 +1,63 @@
+/* Class names and the folders that archives unpack into: small things that all formats need. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "data/formats.h"
+
+void lam_class_names_free(struct lam_dataset *dataset) {
+    for (int i = 0; dataset->class_names && i < dataset->classes; i++) free(dataset->class_names[i]);
+    free(dataset->class_names);
+    dataset->class_names = NULL;
+}
+
+lam_status lam_class_names_copy(struct lam_dataset *dataset, const char *const *names) {
+    dataset->class_names = calloc((size_t)dataset->classes, sizeof *dataset->class_names);
+    if (!dataset->class_names) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    for (int i = 0; i < dataset->classes; i++) {
+        dataset->class_names[i] = strdup(names[i]);
+        if (!dataset->class_names[i]) {
+            lam_class_names_free(dataset);
+            return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        }
+    }
+    return LAM_OK;
+}
+
+/* Cuts `text` into lines without the blank ones; at most `limit` of them are kept, all are counted. */
+static int split_lines(char *text, const char **lines, int limit) {
+    int count = 0;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
+        if (!*line) continue;
+        if (count < limit) lines[count] = line;
+        count++;
+    }
+    return count;
+}
+
+lam_status lam_class_names_read(struct lam_dataset *dataset, const char *path, const char *const *standard) {
+    if (!lam_path_exists(path)) return standard ? lam_class_names_copy(dataset, standard) : LAM_OK;
+    uint8_t *text;
+    size_t size;
+    LAM_TRY(lam_file_read(path, &text, &size));
+    const char **lines = calloc((size_t)dataset->classes, sizeof *lines);
+    lam_status status = LAM_ERR_NO_MEMORY;
+    if (lines) {
+        int count = split_lines((char *)text, lines, dataset->classes);
+        status = count == dataset->classes
+                     ? lam_class_names_copy(dataset, lines)
+                     : lam_fail(LAM_ERR_FORMAT, "%s: has %d class names, %d are expected", path, count,
+                                dataset->classes);
+    }
+    free(lines);
+    free(text);
+    return status;
+}
+
+char *lam_inner_folder(const char *path, const char *inner) {
+    char *folder = lam_path_join(path, inner);
+    if (folder && lam_path_is_folder(folder)) return folder;
+    free(folder);
+    return strdup(path);
+}

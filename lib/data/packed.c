@@ -1,0 +1,109 @@
+/* Raw images of one size in memory. Files are read whole, once: a mapped file that somebody shortens in
+ * mid-run would kill the program. Reading a sample only copies, so any number of threads may do it. */
+#include "data/packed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void free_part(struct lam_packed_part *part) {
+    free(part->path);
+    free(part->label_path);
+    free(part->data);
+    free(part->label_data);
+}
+
+struct lam_packed *lam_packed_new(void) {
+    struct lam_packed *packed = calloc(1, sizeof *packed);
+    if (!packed) lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    return packed;
+}
+
+void lam_packed_free(struct lam_packed *packed) {
+    if (!packed) return;
+    for (int i = 0; i < packed->part_count; i++) free_part(&packed->parts[i]);
+    free(packed->parts);
+    free(packed);
+}
+
+lam_status lam_packed_add(struct lam_packed *packed, const struct lam_packed_part *part) {
+    struct lam_packed_part *parts =
+        realloc(packed->parts, (size_t)(packed->part_count + 1) * sizeof *packed->parts);
+    if (!parts) {
+        struct lam_packed_part mine = *part;
+        free_part(&mine);
+        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    }
+    packed->parts = parts;
+    parts[packed->part_count++] = *part;
+    return LAM_OK;
+}
+
+static const struct lam_packed_part *part_of(const struct lam_packed *packed, int64_t *index) {
+    const struct lam_packed_part *part = packed->parts;
+    while (*index >= part->count) *index -= (part++)->count;
+    return part;
+}
+
+static lam_status read_label(const struct lam_dataset *dataset, const struct lam_packed_part *part,
+                             int64_t index, int *label) {
+    const struct lam_packed *packed = dataset->state;
+    const uint8_t *data = part->label_data ? part->label_data : part->data;
+    size_t at = part->labels + (size_t)index * part->step;
+    int value = data[at];
+    *label = packed->wrapped_label && value == packed->wrapped_label ? 0 : value - packed->first_label;
+    if (*label >= 0 && *label < dataset->classes) return LAM_OK;
+    return lam_fail(LAM_ERR_FORMAT, "%s: label %d of record %lld (byte %zu) is not in %d..%d",
+                    part->label_path ? part->label_path : part->path, value, (long long)index, at,
+                    packed->first_label, packed->first_label + dataset->classes - 1);
+}
+
+static lam_status check_labels(const struct lam_dataset *dataset) {
+    const struct lam_packed *packed = dataset->state;
+    int label;
+    for (int p = 0; p < packed->part_count; p++)
+        for (int64_t i = 0; i < packed->parts[p].count; i++)
+            LAM_TRY(read_label(dataset, &packed->parts[p], i, &label));
+    return LAM_OK;
+}
+
+lam_status lam_packed_finish(struct lam_packed *packed, const struct lam_dataset_options *options,
+                             struct lam_dataset *dataset) {
+    dataset->state = packed;
+    dataset->count = 0;
+    for (int p = 0; p < packed->part_count; p++) dataset->count += packed->parts[p].count;
+    dataset->width = packed->width;
+    dataset->height = packed->height;
+    dataset->channels = packed->channels;
+    return options->skip_bad ? LAM_OK : check_labels(dataset);
+}
+
+void lam_packed_close(struct lam_dataset *dataset) {
+    lam_packed_free(dataset->state);
+    dataset->state = NULL;
+}
+
+static void copy_pixels(const struct lam_packed *packed, const uint8_t *from, uint8_t *to) {
+    for (int y = 0; y < packed->height; y++) {
+        const uint8_t *row = from + (size_t)y * packed->step_y;
+        for (int x = 0; x < packed->width; x++, row += packed->step_x)
+            for (int c = 0; c < packed->channels; c++) *to++ = row[(size_t)c * packed->step_channel];
+    }
+}
+
+lam_status lam_packed_read(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample) {
+    const struct lam_packed *packed = dataset->state;
+    const struct lam_packed_part *part = part_of(packed, &index);
+    int label;
+    LAM_TRY(read_label(dataset, part, index, &label));
+    LAM_TRY(lam_image_alloc(&sample->image, packed->width, packed->height, packed->channels));
+    copy_pixels(packed, part->data + part->pixels + (size_t)index * part->record, sample->image.pixels);
+    sample->label = label;
+    return LAM_OK;
+}
+
+const char *lam_packed_describe(const struct lam_dataset *dataset, int64_t index, char *text, size_t size) {
+    const struct lam_packed_part *part = part_of(dataset->state, &index);
+    snprintf(text, size, "%s:%lld", part->path, (long long)index);
+    return text;
+}
