@@ -45,7 +45,8 @@ void lam_progress_resume(struct lam_progress *progress);
 /* Images per second of training since the start of this process, without pauses. */
 double lam_progress_rate(const struct lam_progress *progress);
 
-/* One line of the bar for `width` columns; returns text. `rate` <= 0: not known yet. */
+/* The bar's line for `width` columns (0: a plain line, without a bar); returns text. `rate` <= 0: not known
+ * yet. */
 const char *lam_progress_text(const struct lam_progress_state *state, double rate, double seconds_left,
                               int width, char *text, size_t size);
 
