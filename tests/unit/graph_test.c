@@ -1,0 +1,240 @@
+/* Building, fusing and differentiating graphs; the memory planner. What the numbers are is checked in
+ * tests/gradient. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "graph/internal.h"
+
+struct fixture {
+    struct lam_params *params;
+    struct lam_graph *g;
+};
+
+static struct fixture make(bool training) {
+    struct fixture f;
+    assert_int_equal(lam_params_create(&f.params), LAM_OK);
+    assert_int_equal(lam_graph_create(f.params, 4, LAM_F32, training, &f.g), LAM_OK);
+    return f;
+}
+
+static void drop(struct fixture *f) {
+    lam_graph_destroy(f->g);
+    lam_params_destroy(f->params);
+}
+
+static int count(const struct lam_graph *g, enum lam_op_kind kind) {
+    int n = 0;
+    for (int i = 0; i < g->node_count; i++) n += !g->nodes[i].dead && g->nodes[i].op.kind == kind;
+    return n;
+}
+
+static lam_value image(struct lam_graph *g) {
+    return lam_graph_input(g, "image", LAM_F32, LAM_SHAPE(4, 3, 8, 8));
+}
+
+static lam_value conv_bn(struct lam_graph *g, lam_value x, const char *name, int stride) {
+    lam_graph_push_scope(g, "%s", name);
+    x = lam_conv(g, x, "conv", (struct lam_conv_spec){.out = 16, .kernel = 3, .pad = 1, .stride = stride});
+    x = lam_batch_norm(g, x, "bn");
+    lam_graph_pop_scope(g);
+    return x;
+}
+
+static lam_value residual_loss(struct lam_graph *g) {
+    lam_value x = lam_relu(g, conv_bn(g, image(g), "stem", 1));
+    lam_value y = conv_bn(g, lam_relu(g, conv_bn(g, x, "a", 1)), "b", 1);
+    x = lam_relu(g, lam_add(g, y, x));
+    lam_value logits =
+        lam_linear(g, lam_global_avg_pool(g, x), "fc", (struct lam_linear_spec){.out = 5, .bias = true});
+    return lam_cross_entropy(g, logits, lam_graph_input(g, "label", LAM_I32, LAM_SHAPE(4)), 0, NULL);
+}
+
+static void test_residual_network_is_fused(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_value loss = residual_loss(f.g);
+    lam_graph_output(f.g, "loss", loss);
+    assert_int_equal(lam_graph_backward(f.g, loss), LAM_OK);
+    assert_int_equal(count(f.g, LAM_OP_RELU), 0);
+    assert_int_equal(count(f.g, LAM_OP_BN_APPLY), 3);
+    assert_int_equal(count(f.g, LAM_OP_CONV), 3);
+    assert_int_equal(count(f.g, LAM_OP_CONV_BWD_WEIGHTS), 3);
+    assert_int_equal(count(f.g, LAM_OP_CONV_BWD_DATA), 2); /* none for the image */
+    assert_int_equal(count(f.g, LAM_OP_RELU_BWD), 1); /* only behind the skip; others are in batch norm */
+    assert_int_equal(count(f.g, LAM_OP_ADD), 1);      /* two gradients meet at the skip */
+    drop(&f);
+}
+
+static void test_a_value_read_twice_is_not_fused_away(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_value y = conv_bn(f.g, image(f.g), "a", 1);
+    lam_value both = lam_add(f.g, lam_relu(f.g, y), lam_scale(f.g, y, 2));
+    lam_graph_output(f.g, "both", both);
+    assert_int_equal(lam_graph_fuse(f.g), LAM_OK);
+    assert_int_equal(count(f.g, LAM_OP_RELU), 1);
+    drop(&f);
+}
+
+static void test_names_follow_scopes(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_graph_push_scope(f.g, "layer1.0");
+    conv_bn(f.g, image(f.g), "a", 1);
+    lam_graph_pop_scope(f.g);
+    assert_true(lam_params_find(f.params, "layer1.0.a.conv.weight") >= 0);
+    assert_true(lam_params_find(f.params, "layer1.0.a.bn.running_var") >= 0);
+    assert_int_equal(lam_params_count(f.params), 16 * 3 * 9 + 2 * 16);
+    assert_int_equal(lam_params_buffer_count(f.params), 2 * 16);
+    drop(&f);
+}
+
+static void test_detach_stops_the_gradient(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_value x = lam_relu(f.g, conv_bn(f.g, image(f.g), "a", 1));
+    x = lam_relu(f.g, conv_bn(f.g, lam_detach(f.g, x), "b", 1));
+    lam_value logits = lam_linear(f.g, lam_global_avg_pool(f.g, x), "fc", (struct lam_linear_spec){.out = 5});
+    lam_value label = lam_graph_input(f.g, "label", LAM_I32, LAM_SHAPE(4));
+    lam_value loss = lam_cross_entropy(f.g, logits, label, 0, NULL);
+    assert_int_equal(lam_graph_backward(f.g, loss), LAM_OK);
+    assert_int_equal(count(f.g, LAM_OP_CONV_BWD_WEIGHTS), 1);
+    assert_int_equal(count(f.g, LAM_OP_CONV_BWD_DATA), 0);
+    drop(&f);
+}
+
+static void test_weights_of_losses_are_folded_into_their_scale(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_value label = lam_graph_input(f.g, "label", LAM_I32, LAM_SHAPE(4));
+    lam_value x =
+        lam_linear(f.g, lam_global_avg_pool(f.g, image(f.g)), "fc", (struct lam_linear_spec){.out = 5});
+    lam_value a = lam_cross_entropy(f.g, x, label, 0, NULL), b = lam_cross_entropy(f.g, x, label, 0.1f, NULL);
+    lam_value loss = lam_add(f.g, lam_scale(f.g, a, 0.25f), b);
+    assert_int_equal(lam_graph_backward(f.g, loss), LAM_OK);
+    float scales[2];
+    int found = 0;
+    for (int n = 0; n < f.g->node_count; n++)
+        if (f.g->nodes[n].op.kind == LAM_OP_CROSS_ENTROPY_BWD)
+            scales[found++] = f.g->nodes[n].op.attr.loss.scale;
+    assert_int_equal(found, 2);
+    assert_float_equal(scales[0], 0.25f, 1e-7f); /* the last loss is differentiated first */
+    assert_float_equal(scales[1], 0.0625f, 1e-7f);
+    drop(&f);
+}
+
+static void test_the_first_error_stays(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_graph_push_scope(f.g, "stem");
+    lam_value y = lam_max_pool(f.g, image(f.g), 9, 1, 0); /* larger than the image */
+    assert_int_equal(y, LAM_NO_VALUE);
+    y = lam_add(f.g, lam_relu(f.g, y), y); /* goes on without a crash */
+    assert_int_equal(lam_graph_backward(f.g, y), LAM_ERR_INVALID);
+    assert_non_null(strstr(lam_error_text(), "stem"));
+    assert_non_null(strstr(lam_error_text(), "no elements"));
+    drop(&f);
+}
+
+static void test_shapes_that_differ_are_refused(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_value x = image(f.g);
+    assert_int_equal(lam_add(f.g, x, lam_avg_pool(f.g, x, 2, 2, 0)), LAM_NO_VALUE);
+    assert_non_null(strstr((lam_graph_status(f.g), lam_error_text()), "[4, 3, 8, 8] and [4, 3, 4, 4]"));
+    drop(&f);
+}
+
+static void test_evaluation_graphs_have_no_backward(void **state) {
+    (void)state;
+    struct fixture f = make(false);
+    lam_value loss = residual_loss(f.g);
+    assert_int_equal(count(f.g, LAM_OP_BN_STATS), 0);
+    assert_int_equal(lam_graph_backward(f.g, loss), LAM_ERR_INVALID);
+    drop(&f);
+}
+
+/* ---- planner ---- */
+
+enum { ITEMS = 300 };
+
+static void test_plan_never_overlaps_and_is_tight(void **state) {
+    (void)state;
+    struct lam_rng rng = lam_rng_make(7, LAM_RNG_TEST, 0, 0);
+    for (int round = 0; round < 20; round++) {
+        struct plan_item items[ITEMS];
+        size_t live[100] = {0}, bound = 0;
+        for (int i = 0; i < ITEMS; i++) {
+            int begin = (int)lam_rng_below(&rng, 90), length = (int)lam_rng_below(&rng, 10);
+            items[i] = (struct plan_item){
+                .bytes = 1 + lam_rng_below(&rng, 5000), .begin = begin, .end = begin + length};
+            for (int t = begin; t <= begin + length; t++) live[t] += (items[i].bytes + 63) / 64 * 64;
+        }
+        for (int t = 0; t < 100; t++) bound = live[t] > bound ? live[t] : bound;
+        size_t total = lam_plan(items, ITEMS);
+        assert_in_range(total, bound, bound + bound / 5);
+        for (int i = 0; i < ITEMS; i++) {
+            assert_int_equal(items[i].offset % 64, 0);
+            assert_true(items[i].offset + items[i].bytes <= total);
+            for (int j = 0; j < i; j++) {
+                bool together = items[i].begin <= items[j].end && items[j].begin <= items[i].end;
+                bool apart = items[i].offset + items[i].bytes <= items[j].offset ||
+                             items[j].offset + items[j].bytes <= items[i].offset;
+                assert_true(!together || apart);
+            }
+        }
+    }
+}
+
+/* ---- tuning record ---- */
+
+static void test_tuning_record_round_trip(void **state) {
+    (void)state;
+    char path[] = "/tmp/lamina-tuning-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    struct lam_tuning *a, *b;
+    assert_int_equal(lam_tuning_create(LAM_TUNING_MEASURE, &a), LAM_OK);
+    assert_int_equal(lam_tuning_create(LAM_TUNING_RECORD, &b), LAM_OK);
+    assert_int_equal(lam_tuning_set(a, "kernel conv k3x3 slice 8", "winograd"), LAM_OK);
+    assert_int_equal(lam_tuning_set(a, "a first key", "1"), LAM_OK);
+    assert_int_equal(lam_tuning_set(a, "a first key", "2"), LAM_OK);
+    assert_int_equal(lam_tuning_save(a, path), LAM_OK);
+    assert_int_equal(lam_tuning_load(b, path), LAM_OK);
+    assert_string_equal(lam_tuning_get(b, "kernel conv k3x3 slice 8"), "winograd");
+    assert_string_equal(lam_tuning_get(b, "a first key"), "2");
+    assert_null(lam_tuning_get(b, "another"));
+    FILE *file = fopen(path, "w");
+    fputs("# fine\n\nnot an entry\n", file);
+    fclose(file);
+    assert_int_equal(lam_tuning_load(b, path), LAM_ERR_FORMAT);
+    assert_non_null(strstr(lam_error_text(), ":3:"));
+    lam_tuning_destroy(a);
+    lam_tuning_destroy(b);
+    unlink(path);
+    close(fd);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_residual_network_is_fused),
+        cmocka_unit_test(test_a_value_read_twice_is_not_fused_away),
+        cmocka_unit_test(test_names_follow_scopes),
+        cmocka_unit_test(test_detach_stops_the_gradient),
+        cmocka_unit_test(test_weights_of_losses_are_folded_into_their_scale),
+        cmocka_unit_test(test_the_first_error_stays),
+        cmocka_unit_test(test_shapes_that_differ_are_refused),
+        cmocka_unit_test(test_evaluation_graphs_have_no_backward),
+        cmocka_unit_test(test_plan_never_overlaps_and_is_tight),
+        cmocka_unit_test(test_tuning_record_round_trip),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
