@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "graph/internal.h"
+#include "graph/program.h"
 
 struct fixture {
     struct lam_params *params;
