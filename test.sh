@@ -10,7 +10,7 @@ say "1/3 packages"
 install_packages $BUILD_PACKAGES $TEST_PACKAGES
 
 say "2/3 build"
-build build/release all
+build build/release -j "$(nproc)"
 
 say "3/3 tests"
 : "${LAMINA_DATA:=$(cd .. && pwd)/shared/data}"
