@@ -85,12 +85,21 @@ static void processor_name(char *text, size_t size) {
     if (used == 0) snprintf(text, size, "an unnamed processor");
 }
 
+/* The kernel knows better than sysconf(), which adds up caches that virtual machines do not have. */
+static int l3_mebibytes(void) {
+    FILE *file = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+    int kibibytes = 0;
+    if (file && fscanf(file, "%dK", &kibibytes) != 1) kibibytes = 0;
+    if (file) fclose(file);
+    return kibibytes / 1024;
+}
+
 static void describe_device(struct lam_backend_device *device, int cores, bool shared) {
     static const char *const isa_names[] = {"SSE4.2", "AVX2", "AVX-512"};
     char processor[64], cache[32] = "";
     processor_name(processor, sizeof processor);
-    long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    if (bytes > 0) snprintf(cache, sizeof cache, ", %ld MiB L3", bytes >> 20);
+    int mebibytes = l3_mebibytes();
+    if (mebibytes > 0) snprintf(cache, sizeof cache, ", %d MiB L3", mebibytes);
     int lanes = device->lane_count;
     char who[64];
     if (lanes > cores)

@@ -2,6 +2,7 @@
 #include "cpu/cpu_kernel.h"
 
 /* convolution: conv.c */
+#include "cpu/conv.h"
 
 /* linear and attention: linear.c, attention.c */
 
@@ -17,6 +18,9 @@
 
 static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     /* convolution */
+    [LAM_OP_CONV] = lam_cpu_conv_create,
+    [LAM_OP_CONV_BWD_DATA] = lam_cpu_conv_create,
+    [LAM_OP_CONV_BWD_WEIGHTS] = lam_cpu_conv_create,
 
     /* linear and attention */
 
@@ -29,7 +33,6 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     /* pooling and resizing */
 
     /* losses */
-    [LAM_OP_CONV] = NULL,
 };
 
 lam_cpu_create_fn lam_cpu_create_for(enum lam_op_kind kind) {
