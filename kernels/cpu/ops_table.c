@@ -4,7 +4,8 @@
 /* convolution: conv.c */
 #include "cpu/conv.h"
 
-/* linear and attention: linear.c, attention.c */
+/* linear and attention: linear.c, softmax.c, attention.c */
+#include "cpu/linear.h"
 
 /* normalisation: norm.c */
 
@@ -23,6 +24,13 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_CONV_BWD_WEIGHTS] = lam_cpu_conv_create,
 
     /* linear and attention */
+    [LAM_OP_LINEAR] = lam_cpu_linear_create,
+    [LAM_OP_LINEAR_BWD_DATA] = lam_cpu_linear_bwd_data_create,
+    [LAM_OP_LINEAR_BWD_WEIGHTS] = lam_cpu_linear_bwd_weights_create,
+    [LAM_OP_SOFTMAX] = lam_cpu_softmax_create,
+    [LAM_OP_SOFTMAX_BWD] = lam_cpu_softmax_bwd_create,
+    [LAM_OP_ATTENTION] = lam_cpu_attention_create,
+    [LAM_OP_ATTENTION_BWD] = lam_cpu_attention_bwd_create,
 
     /* normalisation */
 
