@@ -46,3 +46,14 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
 lam_cpu_create_fn lam_cpu_create_for(enum lam_op_kind kind) {
     return (unsigned)kind < LAM_OP_COUNT ? creators[kind] : NULL;
 }
+
+const char *const *lam_cpu_choices_for(enum lam_op_kind kind) {
+    switch (kind) {
+    case LAM_OP_CONV:
+    case LAM_OP_CONV_BWD_DATA:
+    case LAM_OP_CONV_BWD_WEIGHTS:
+        return lam_cpu_conv_choices;
+    default:
+        return NULL;
+    }
+}
