@@ -6,6 +6,7 @@
  * there for the contract and have nothing to wait for. */
 #include "cpu/cpu_kernel.h"
 #include "cpu/lanes.h"
+#include "cpu/measure.h"
 #include "cpu/update.h"
 
 #include <cpuid.h>
@@ -267,8 +268,16 @@ static lam_status cpu_kernel_create(struct lam_backend_device *device, const str
     if (options->slice_count < 1 || options->lanes != device->lane_count)
         return lam_fail(LAM_ERR_INTERNAL, "%s: asked for with %d slice sizes and %d lanes on a device of %d",
                         lam_op_name(op->kind), options->slice_count, options->lanes, device->lane_count);
-    const char *choice = "";
-    LAM_TRY(create(op, options, kernel, &choice));
+    const char *choice = NULL;
+    const char *const *choices = lam_cpu_choices_for(op->kind);
+    bool measure = options->choice && strcmp(options->choice, LAM_KERNEL_MEASURE) == 0;
+    if (measure && choices) {
+        LAM_TRY(lam_cpu_measure(device->lanes, create, choices, op, options, kernel, &choice));
+    } else {
+        struct lam_kernel_options by_rule = *options;
+        if (measure) by_rule.choice = NULL;
+        LAM_TRY(create(op, &by_rule, kernel, &choice));
+    }
     (*kernel)->backend = &lam_backend_cpu;
     if (chosen) *chosen = choice;
     return LAM_OK;

@@ -16,6 +16,7 @@ struct reader {
     const char *name;
     const char *next; /* unread text */
     int line;
+    char *choice; /* line of the [tuning] section that may still be continued; NULL: none */
     lam_status status;
 };
 
@@ -39,16 +40,35 @@ static char *read_line(char *text, int size, void *stream) {
     return text;
 }
 
-static lam_status take(struct reader *reader, const char *section, const char *name, const char *value) {
+/* Hands on the [tuning] line that is complete now. */
+static lam_status end_choice(struct reader *reader) {
+    char *choice = reader->choice;
+    reader->choice = NULL;
+    if (!choice) return LAM_OK;
     struct lam_options *options = reader->options;
-    if (!strcmp(section, "tuning"))
-        return options->tuning ? options->tuning(options->tuning_context, value) : LAM_OK;
+    lam_status status = options->tuning ? options->tuning(options->tuning_context, choice) : LAM_OK;
+    free(choice);
+    return status;
+}
+
+static lam_status take_choice(struct reader *reader, bool continued, const char *value) {
+    char *joined = lam_format("%s%s", continued && reader->choice ? reader->choice : "", value);
+    if (!joined) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (continued) free(reader->choice);
+    lam_status status = continued ? LAM_OK : end_choice(reader);
+    reader->choice = joined;
+    return status;
+}
+
+static lam_status take(struct reader *reader, const char *section, const char *name, const char *value) {
     size_t length = strlen(name);
-    if (length < 2 || name[length - 1] != '+') return lam_options_set(options, name, value);
+    bool continued = length > 1 && name[length - 1] == '+';
+    if (!strcmp(section, "tuning")) return take_choice(reader, continued, value);
+    if (!continued) return lam_options_set(reader->options, name, value);
     char plain[200];
     while (length > 1 && strchr("+ \t", name[length - 1])) length--;
     snprintf(plain, sizeof plain, "%.*s", (int)length, name);
-    return lam_options_append(options, plain, value);
+    return lam_options_append(reader->options, plain, value);
 }
 
 static int handle(void *user, const char *section, const char *name, const char *value) {
@@ -68,6 +88,8 @@ lam_status lam_options_read_text(struct lam_options *options, const char *text, 
     options->recipe_depth++;
     int line = ini_parse_stream(read_line, &reader, handle, &reader);
     options->recipe_depth--;
+    lam_status status = end_choice(&reader);
+    if (reader.status == LAM_OK) reader.status = status;
     if (reader.status != LAM_OK) return reader.status;
     if (line < 0) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     if (line > 0)

@@ -62,8 +62,7 @@ static lam_status add_file(const struct variant *variant, const char *folder, co
                      "a file of the binary version of %s?",
                      part.path, size, record, size / record, size / record * record, variant->name);
     if (status != LAM_OK) {
-        free(part.path);
-        free(part.data);
+        lam_packed_part_free(&part);
         return status;
     }
     part.count = (int64_t)(size / record);
@@ -93,18 +92,11 @@ static lam_status add_batches(const struct variant *variant, const char *folder,
                     variant->train, variant->name);
 }
 
-static bool has_file(const char *folder, const char *file) {
-    char *path = lam_path_join(folder, file);
-    bool found = path && lam_path_exists(path);
-    free(path);
-    return found;
-}
-
 static lam_status add_split(const struct variant *variant, const char *folder, enum lam_split split,
                             struct lam_packed *packed) {
     if (split == LAM_SPLIT_TRAIN && variant == &cifar10) return add_batches(variant, folder, packed);
     const char *file = split == LAM_SPLIT_TRAIN ? variant->train : variant->test;
-    if (!has_file(folder, file))
+    if (!lam_folder_has(folder, file))
         return lam_fail(LAM_ERR_NOT_FOUND, "%s: has no %s; is this the binary version of %s?", folder, file,
                         variant->name);
     return add_file(variant, folder, file, packed);
@@ -115,12 +107,8 @@ static lam_status fill_in(const struct variant *variant, const char *folder, enu
     dataset->classes = variant->classes;
     memcpy(dataset->mean, variant->mean, sizeof dataset->mean);
     memcpy(dataset->deviation, variant->deviation, sizeof dataset->deviation);
-    dataset->has_own_val = has_file(folder, variant->test);
-    char *names = lam_path_join(folder, variant->names_file);
-    if (!names) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-    lam_status status = lam_class_names_read(dataset, names, variant->names);
-    free(names);
-    LAM_TRY(status);
+    dataset->has_own_val = lam_folder_has(folder, variant->test);
+    LAM_TRY(lam_class_names_read(dataset, folder, variant->names_file, variant->names));
     struct lam_packed *packed = lam_packed_new();
     if (!packed) return LAM_ERR_NO_MEMORY;
     packed->width = packed->height = SIDE;
@@ -128,7 +116,7 @@ static lam_status fill_in(const struct variant *variant, const char *folder, enu
     packed->step_x = 1;
     packed->step_y = SIDE;
     packed->step_channel = PLANE;
-    status = add_split(variant, folder, split, packed);
+    lam_status status = add_split(variant, folder, split, packed);
     if (status == LAM_OK) return lam_packed_finish(packed, options, dataset);
     lam_packed_free(packed);
     return status;

@@ -85,9 +85,8 @@ static lam_status unreadable(const uint8_t *data, size_t size, const char *name,
                         "%s: unsupported, is a %s file; only PNG and JPEG are read, convert it", name,
                         format);
     char start[3 * 8 + 1] = "";
-    for (size_t i = 0; i < 8 && i < size; i++)
-        snprintf(start + 3 * i, sizeof start - 3 * i, "%s%02x", i ? " " : "", data[i]);
-    return lam_fail(LAM_ERR_FORMAT, "%s: is neither PNG nor JPEG (begins with bytes %s)", name, start);
+    for (size_t i = 0; i < 8 && i < size; i++) snprintf(start + 3 * i, 4, " %02x", data[i]);
+    return lam_fail(LAM_ERR_FORMAT, "%s: is neither PNG nor JPEG (begins with bytes%s)", name, start);
 }
 
 lam_status lam_image_decode(const void *data, size_t size, const char *name, enum lam_image_mode mode,

@@ -8,6 +8,9 @@
  * Every common form is read: gray, gray + alpha, palette, 1/2/4/8/16 bit, interlaced; baseline and
  * progressive JPEG with any subsampling, gray, CMYK and YCCK. EXIF orientation is applied. What cannot be
  * read gives LAM_ERR_FORMAT or LAM_ERR_UNSUPPORTED with the file's name and the decoder's reason.
+ *
+ * A struct lam_image starts as {0}. Functions that fill one take over what it held: its memory is reused or
+ * freed; on failure it is as it was.
  */
 #ifndef LAM_DATA_IMAGE_H
 #define LAM_DATA_IMAGE_H

@@ -36,23 +36,40 @@ static int split_lines(char *text, const char **lines, int limit) {
     return count;
 }
 
-lam_status lam_class_names_read(struct lam_dataset *dataset, const char *path, const char *const *standard) {
-    if (!lam_path_exists(path)) return standard ? lam_class_names_copy(dataset, standard) : LAM_OK;
+static lam_status read_names(struct lam_dataset *dataset, const char *path) {
     uint8_t *text;
     size_t size;
     LAM_TRY(lam_file_read(path, &text, &size));
     const char **lines = calloc((size_t)dataset->classes, sizeof *lines);
-    lam_status status = LAM_ERR_NO_MEMORY;
-    if (lines) {
-        int count = split_lines((char *)text, lines, dataset->classes);
-        status = count == dataset->classes
-                     ? lam_class_names_copy(dataset, lines)
-                     : lam_fail(LAM_ERR_FORMAT, "%s: has %d class names, %d are expected", path, count,
-                                dataset->classes);
+    if (!lines) {
+        free(text);
+        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     }
+    int count = split_lines((char *)text, lines, dataset->classes);
+    lam_status status = count == dataset->classes
+                            ? lam_class_names_copy(dataset, lines)
+                            : lam_fail(LAM_ERR_FORMAT, "%s: has %d class names, %d are expected", path, count,
+                                       dataset->classes);
     free(lines);
     free(text);
     return status;
+}
+
+lam_status lam_class_names_read(struct lam_dataset *dataset, const char *folder, const char *file,
+                                const char *const *standard) {
+    if (!lam_folder_has(folder, file)) return standard ? lam_class_names_copy(dataset, standard) : LAM_OK;
+    char *path = lam_path_join(folder, file);
+    if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = read_names(dataset, path);
+    free(path);
+    return status;
+}
+
+bool lam_folder_has(const char *folder, const char *file) {
+    char *path = lam_path_join(folder, file);
+    bool found = path && lam_path_exists(path);
+    free(path);
+    return found;
 }
 
 char *lam_inner_folder(const char *path, const char *inner) {

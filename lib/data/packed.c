@@ -2,15 +2,17 @@
  * mid-run would kill the program. Reading a sample only copies, so any number of threads may do it. */
 #include "data/packed.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void free_part(struct lam_packed_part *part) {
+void lam_packed_part_free(struct lam_packed_part *part) {
     free(part->path);
     free(part->label_path);
     free(part->data);
     free(part->label_data);
+    *part = (struct lam_packed_part){0};
 }
 
 struct lam_packed *lam_packed_new(void) {
@@ -21,7 +23,7 @@ struct lam_packed *lam_packed_new(void) {
 
 void lam_packed_free(struct lam_packed *packed) {
     if (!packed) return;
-    for (int i = 0; i < packed->part_count; i++) free_part(&packed->parts[i]);
+    for (int i = 0; i < packed->part_count; i++) lam_packed_part_free(&packed->parts[i]);
     free(packed->parts);
     free(packed);
 }
@@ -31,7 +33,7 @@ lam_status lam_packed_add(struct lam_packed *packed, const struct lam_packed_par
         realloc(packed->parts, (size_t)(packed->part_count + 1) * sizeof *packed->parts);
     if (!parts) {
         struct lam_packed_part mine = *part;
-        free_part(&mine);
+        lam_packed_part_free(&mine);
         return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     }
     packed->parts = parts;
@@ -83,12 +85,15 @@ void lam_packed_close(struct lam_dataset *dataset) {
     dataset->state = NULL;
 }
 
+/* One channel at a time: the source is read in order where a file holds planes. */
 static void copy_pixels(const struct lam_packed *packed, const uint8_t *from, uint8_t *to) {
-    for (int y = 0; y < packed->height; y++) {
-        const uint8_t *row = from + (size_t)y * packed->step_y;
-        for (int x = 0; x < packed->width; x++, row += packed->step_x)
-            for (int c = 0; c < packed->channels; c++) *to++ = row[(size_t)c * packed->step_channel];
-    }
+    size_t channels = (size_t)packed->channels, width = (size_t)packed->width, step = packed->step_x;
+    for (size_t c = 0; c < channels; c++)
+        for (int y = 0; y < packed->height; y++) {
+            const uint8_t *row = from + c * packed->step_channel + (size_t)y * packed->step_y;
+            uint8_t *out = to + (size_t)y * width * channels + c;
+            for (size_t x = 0; x < width; x++) out[x * channels] = row[x * step];
+        }
 }
 
 lam_status lam_packed_read(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample) {
@@ -106,4 +111,17 @@ const char *lam_packed_describe(const struct lam_dataset *dataset, int64_t index
     const struct lam_packed_part *part = part_of(dataset->state, &index);
     snprintf(text, size, "%s:%lld", part->path, (long long)index);
     return text;
+}
+
+void lam_packed_measure(const uint8_t *bytes, size_t count, struct lam_dataset *dataset) {
+    uint64_t found[256] = {0};
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < count; i++) found[bytes[i]]++;
+    for (int v = 0; v < 256; v++) {
+        sum += (double)found[v] * v;
+        squares += (double)found[v] * v * v;
+    }
+    double mean = sum / (double)count, variance = fmax(squares / (double)count - mean * mean, 0);
+    dataset->mean[0] = (float)(mean / 255);
+    dataset->deviation[0] = (float)fmax(sqrt(variance) / 255, 1.0 / 255);
 }

@@ -39,6 +39,10 @@ void lam_packed_close(struct lam_dataset *dataset);
 lam_status lam_packed_read(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample);
 const char *lam_packed_describe(const struct lam_dataset *dataset, int64_t index, char *text, size_t size);
 
+/* Mean and deviation of gray bytes into channel 0 of the data set. */
+void lam_packed_measure(const uint8_t *bytes, size_t count, struct lam_dataset *dataset);
+
+void lam_packed_part_free(struct lam_packed_part *part);
 void lam_packed_free(struct lam_packed *packed);
 struct lam_packed *lam_packed_new(void); /* NULL with the error recorded */
 

@@ -1,7 +1,7 @@
 /* shapes: the built-in data set, generated, so that everything can be tried without a download. One of ten
- * shapes in any colour, size, place and rotation on a textured gradient, with lines and specks before and
- * behind it and noise over all. No pixel says much alone, so a linear model is near chance, while a small
- * convolutional network learns it in a minute.
+ * shapes in any colour, size and place, turned by up to 35 degrees, brighter than the textured gradient it
+ * stands on, with lines and specks behind and before it and noise over all. No pixel says much alone: a
+ * linear model reaches 28 %, a ResNet of 8 layers 98 % in four epochs.
  *
  * A sample is a function of seed, split and index alone. Classes take turns, so every run of ten consecutive
  * samples has all of them. */
@@ -40,10 +40,9 @@ static lam_status open_shapes(const char *path, enum lam_split split,
     dataset->channels = 3;
     dataset->width = dataset->height = side;
     dataset->has_own_val = true;
-    for (int c = 0; c < 3; c++) { /* measured over 10,000 samples; the same for every seed within 0.005 */
-        dataset->mean[c] = 0.5f;
-        dataset->deviation[c] = 0.28f;
-    }
+    static const float mean[3] = {.376f, .402f, .354f}, deviation[3] = {.232f, .250f, .221f}; /* measured */
+    memcpy(dataset->mean, mean, sizeof mean);
+    memcpy(dataset->deviation, deviation, sizeof deviation);
     return lam_class_names_copy(dataset, lam_shape_names);
 }
 
@@ -61,11 +60,11 @@ static lam_status read_shapes(const struct lam_dataset *dataset, int64_t index, 
     lam_scene_background(&sample->image, &rng, background);
     lam_scene_clutter(&sample->image, &rng);
     struct lam_shape_place place = {.kind = (int)(index % LAM_SHAPE_KINDS)};
-    place.radius = (0.22f + 0.2f * lam_rng_uniform(&rng)) * side;
+    place.radius = (0.26f + 0.18f * lam_rng_uniform(&rng)) * side;
     float margin = 0.8f * place.radius;
     place.x = margin + (side - 2 * margin) * lam_rng_uniform(&rng);
     place.y = margin + (side - 2 * margin) * lam_rng_uniform(&rng);
-    place.angle = 6.2831853f * lam_rng_uniform(&rng);
+    place.angle = 1.2f * lam_rng_uniform(&rng) - 0.6f;
     place.opacity = 0.8f + 0.2f * lam_rng_uniform(&rng);
     lam_scene_contrast(&rng, background, place.colour);
     lam_shape_draw(&sample->image, &place);

@@ -110,51 +110,74 @@ static void random_colour(struct lam_rng *rng, float colour[3]) {
     for (int c = 0; c < 3; c++) colour[c] = lam_rng_uniform(rng);
 }
 
+/* Rec. 601 luma of a colour. */
+static float luma(const float colour[3]) {
+    return 0.299f * colour[0] + 0.587f * colour[1] + 0.114f * colour[2];
+}
+
 void lam_scene_contrast(struct lam_rng *rng, const float other[3], float colour[3]) {
     float best = -1;
-    for (int attempt = 0; attempt < 8 && best < 0.45f; attempt++) {
-        float candidate[3], distance = 0;
+    for (int attempt = 0; attempt < 16 && best < 0.35f; attempt++) {
+        float candidate[3];
         random_colour(rng, candidate);
-        for (int c = 0; c < 3; c++) distance += (candidate[c] - other[c]) * (candidate[c] - other[c]);
-        distance = sqrtf(distance);
-        if (distance <= best) continue;
-        best = distance;
+        float brighter = luma(candidate) - luma(other);
+        if (brighter <= best) continue;
+        best = brighter;
         for (int c = 0; c < 3; c++) colour[c] = candidate[c];
     }
 }
 
-/* A plane wave over the picture: value in -1..1 at (x, y). */
+/* A plane wave over the picture. Along a row its value is found by turning a vector by one column's angle:
+ * two products instead of a sine for every pixel. */
 struct wave {
-    float x, y, phase;
+    float x, y, phase;        /* radians a column, a row, and at the corner */
+    float turn_cos, turn_sin; /* of one column */
+    float value, quadrature;  /* sine and cosine at the current pixel */
 };
 
 static struct wave random_wave(struct lam_rng *rng, float shortest, float longest) {
     float angle = between(rng, 0, 2 * pi), frequency = 2 * pi / between(rng, shortest, longest);
-    return (struct wave){frequency * cosf(angle), frequency * sinf(angle), between(rng, 0, 2 * pi)};
+    struct wave wave = {.x = frequency * cosf(angle), .y = frequency * sinf(angle)};
+    wave.phase = between(rng, 0, 2 * pi);
+    wave.turn_cos = cosf(wave.x);
+    wave.turn_sin = sinf(wave.x);
+    return wave;
 }
 
-static float wave_at(struct wave wave, int x, int y) {
-    return sinf(wave.x * (float)x + wave.y * (float)y + wave.phase);
+static void begin_row(struct wave *wave, int y) {
+    wave->value = sinf(wave->phase + wave->y * (float)y);
+    wave->quadrature = cosf(wave->phase + wave->y * (float)y);
+}
+
+/* The value here, in -1..1; goes on to the next column. */
+static float next_value(struct wave *wave) {
+    float value = wave->value;
+    wave->value = value * wave->turn_cos + wave->quadrature * wave->turn_sin;
+    wave->quadrature = wave->quadrature * wave->turn_cos - value * wave->turn_sin;
+    return value;
 }
 
 void lam_scene_background(struct lam_image *image, struct lam_rng *rng, float colour[3]) {
-    float from[3], to[3], side = (float)image->width;
-    random_colour(rng, from);
-    for (int c = 0; c < 3; c++) to[c] = clamp01(from[c] + between(rng, -0.35f, 0.35f));
-    for (int c = 0; c < 3; c++) colour[c] = (from[c] + to[c]) / 2;
+    float from[3], step[3], side = (float)image->width;
+    for (int c = 0; c < 3; c++) from[c] = between(rng, 0, 0.6f);
+    for (int c = 0; c < 3; c++) step[c] = clamp01(from[c] + between(rng, -0.25f, 0.25f)) - from[c];
+    for (int c = 0; c < 3; c++) colour[c] = from[c] + step[c] / 2;
     struct wave gradient = random_wave(rng, 1.5f * side, 4 * side);
     struct wave first = random_wave(rng, side / 8, side / 2), second = random_wave(rng, side / 8, side / 2);
-    float strength = between(rng, 0, 0.12f);
+    float strength = between(rng, 0, 0.1f);
     bool hard = lam_rng_below(rng, 3) == 0; /* stripes and checks rather than ripples */
-    for (int y = 0; y < image->height; y++)
-        for (int x = 0; x < image->width; x++) {
-            float mix = 0.5f + 0.5f * wave_at(gradient, x, y);
-            float texture = wave_at(first, x, y) * wave_at(second, x, y);
+    uint8_t *pixel = image->pixels;
+    for (int y = 0; y < image->height; y++) {
+        begin_row(&gradient, y);
+        begin_row(&first, y);
+        begin_row(&second, y);
+        for (int x = 0; x < image->width; x++, pixel += 3) {
+            float mix = 0.5f + 0.5f * next_value(&gradient);
+            float texture = next_value(&first) * next_value(&second);
             if (hard) texture = texture < 0 ? -0.6f : 0.6f;
-            uint8_t *pixel = pixel_at(image, x, y);
-            for (int c = 0; c < 3; c++)
-                pixel[c] = to_byte(from[c] + (to[c] - from[c]) * mix + strength * texture);
+            for (int c = 0; c < 3; c++) pixel[c] = to_byte(from[c] + step[c] * mix + strength * texture);
         }
+    }
 }
 
 /* A straight line of one to two pixels (at 32 pixels a side). */
@@ -189,16 +212,15 @@ void lam_scene_clutter(struct lam_image *image, struct lam_rng *rng) {
     }
 }
 
-/* The sum of two uniform bytes is near enough to normal, and cheap. */
+/* Uniform, four values from each random word: the shape of noise does not matter here, its cost does. */
 void lam_scene_noise(struct lam_image *image, struct lam_rng *rng) {
     size_t count = (size_t)image->width * (size_t)image->height * 3;
-    int strength = 4 + (int)lam_rng_below(rng, 36); /* deviation strength / 256 * 104, so 2 to 16 levels */
-    for (size_t i = 0; i < count; i += 2) {
-        uint32_t bits = lam_rng_u32(rng);
-        for (size_t k = i; k < i + 2 && k < count; k++, bits >>= 16) {
-            int noise = (int)((bits & 255) + (bits >> 8 & 255)) - 255;
-            int value = image->pixels[k] + noise * strength / 256;
-            image->pixels[k] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-        }
+    int strength = 6 + (int)lam_rng_below(rng, 50); /* deviation strength / 256 * 74: 2 to 16 levels */
+    uint32_t bits = 0;
+    for (size_t i = 0; i < count; i++, bits >>= 8) {
+        if (i % 4 == 0) bits = lam_rng_u32(rng);
+        int noise = (2 * (int)(bits & 255) - 255) * strength / 512;
+        int value = image->pixels[i] + noise;
+        image->pixels[i] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
     }
 }

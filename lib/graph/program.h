@@ -43,6 +43,9 @@ lam_status lam_tuning_save(const struct lam_tuning *tuning, const char *path);
 const char *lam_tuning_get(const struct lam_tuning *tuning, const char *key); /* NULL: none */
 lam_status lam_tuning_set(struct lam_tuning *tuning, const char *key, const char *choice);
 enum lam_tuning_mode lam_tuning_mode(const struct lam_tuning *tuning);
+/* The record's lines, to write them elsewhere: their number, and the key of one. */
+int lam_tuning_size(const struct lam_tuning *tuning);
+const char *lam_tuning_key(const struct lam_tuning *tuning, int index);
 
 /* ---- compile ---- */
 

@@ -63,6 +63,14 @@ const char *lam_tuning_get(const struct lam_tuning *t, const char *key) {
     return found ? t->entries[at].choice : NULL;
 }
 
+int lam_tuning_size(const struct lam_tuning *t) {
+    return t ? t->count : 0;
+}
+
+const char *lam_tuning_key(const struct lam_tuning *t, int index) {
+    return t->entries[index].key;
+}
+
 lam_status lam_tuning_set(struct lam_tuning *t, const char *key, const char *choice) {
     bool found;
     int at = find(t, key, &found);

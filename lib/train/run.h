@@ -19,7 +19,8 @@ struct lam_run_setup {
     struct lam_config *config; /* resolved in place (seed, devices, folder) */
     void *own;                 /* the task's config */
     struct lam_options *options;
-    FILE *out, *err; /* where people look; NULL: nowhere */
+    const struct lam_tuning *recorded; /* choices from a saved config; NULL: none */
+    FILE *out, *err;                   /* where people look; NULL: nowhere */
 };
 
 struct lam_run_result {

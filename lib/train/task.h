@@ -25,7 +25,7 @@ enum lam_use {
 
 /* A number that evaluation gives; the first of them decides which checkpoint is the best. */
 struct lam_score {
-    const char *name; /* "accuracy" */
+    char name[32]; /* "accuracy" */
     double value;
 };
 enum { LAM_MAX_SCORES = 8 };
@@ -51,19 +51,22 @@ struct lam_task {
 
     const struct lam_network *(*network)(const void *state);
 
-    /* Data. Samples of a split, and one of them into the fields of network() (evaluation: eval_fields). */
+    /* Data. Samples of a split, and one of them into the fields of network(), or of eval_fields, of which
+     * field 0 is the same. */
     int64_t (*samples)(const void *state, enum lam_split split);
+    const struct lam_field *(*eval_fields)(const void *state, int *count);
     lam_status (*fill_train)(void *state, const struct lam_fill *at, void *const *data);
     lam_status (*fill_eval)(void *state, const struct lam_fill *at, void *const *data);
     const char *(*describe)(const void *state, enum lam_split split, int64_t index, char *text, size_t size);
 
-    /* Training: a number in 0..1 of the last step for the progress bar (accuracy), < 0 if it has none. */
-    lam_status (*step_score)(const void *state, const struct lam_program *program, int count, double *score);
+    /* Training: a number in 0..1 of the last step for the progress bar; NULL where there is none. */
+    const char *step_score_name; /* "accuracy" */
+    lam_status (*step_score)(const void *state, const struct lam_block *block, int count, double *score);
 
     /* Evaluation: begin, then each batch after lam_block_evaluate in order of the data set, then end. Only
      * batch->count rows are real. end fills scores (at most LAM_MAX_SCORES) and their number. */
     lam_status (*eval_begin)(void *state);
-    lam_status (*eval_batch)(void *state, const struct lam_program *program, const struct lam_batch *batch);
+    lam_status (*eval_batch)(void *state, const struct lam_block *block, const struct lam_batch *batch);
     lam_status (*eval_end)(void *state, struct lam_score *scores, int *count);
     bool lower_is_better; /* of the first score */
 
@@ -73,11 +76,13 @@ struct lam_task {
      * NULL. */
     lam_status (*report)(void *state, FILE *table, json_t **json, const char *folder);
 
-    /* One image file (LAM_USE_PREDICT): its fields into data, and, after lam_block_evaluate, what was
-     * predicted for row `row`: text for people, JSON, and a picture to save (width 0: none). */
-    lam_status (*load)(void *state, const char *path, void *const *data);
-    lam_status (*predict)(void *state, const struct lam_program *program, int row, const char *path,
-                          FILE *table, json_t **json, struct lam_image *picture);
+    /* One image file (LAM_USE_PREDICT): into row `row` of a batch of field 0 in host memory; and, after
+     * lam_block_evaluate, what was predicted for it: text for people, JSON, a picture to save (width 0:
+     * none).
+     */
+    lam_status (*load)(void *state, const char *path, void *data);
+    lam_status (*predict)(void *state, const struct lam_block *block, int row, const char *path, FILE *table,
+                          json_t **json, struct lam_image *picture);
 };
 
 #endif

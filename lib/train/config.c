@@ -1,0 +1,271 @@
+/* The table of the options that all training programs share. To add one: a field in struct lam_config and a
+ * row here; parsing, help, recipes, the saved config and the reference follow. */
+#include "train/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "graph/program.h"
+
+#define ROW(option, sort, field, preset, ...)                                                                \
+    {                                                                                                        \
+        .name = option, .type = LAM_OPTION_##sort, .offset = offsetof(struct lam_config, field),             \
+        .fallback = preset, __VA_ARGS__                                                                      \
+    }
+#define RANGE(low, high) .min = low, .max = high
+
+static const char *const last_batches[] = {"keep", "drop", NULL};
+static const char *const on_bads[] = {"stop", "skip", NULL};
+static const char *const methods[] = {"none", "dgl", "infopro", "glcan", "mlaan", NULL};
+static const char *const pipelines[] = {"sequential", "ppll", "gpipe", "1f1b", NULL};
+static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const tunings[] = {"fixed", "measure", NULL};
+
+static const char *const optimizers[] = {
+#define NAME(suffix, name) name,
+    LAM_OPTIMIZER_TABLE(NAME) NULL};
+static const char *const rate_schedules[] = {LAM_SCHEDULE_TABLE(NAME) NULL};
+#undef NAME
+
+static const struct lam_option table[] = {
+#define GROUP .group = "Data"
+    ROW("data", TEXT, data, "shapes", GROUP, .placeholder = "FORMAT[:PATH]",
+        .help = "what to train on; formats: shapes, cifar10, cifar100, svhn, stl10, idx, folder"),
+    ROW("val", TEXT, val, "", GROUP, .placeholder = "FORMAT:PATH",
+        .help = "what to validate on; else the format's own test or validation part"),
+    ROW("batch", INT, batch, "128", GROUP, RANGE(1, 65536), .help = "samples in a step"),
+    ROW("last-batch", CHOICE, last_batch, "keep", GROUP, .choices = last_batches,
+        .help = "what becomes of an epoch's uneven last batch"),
+    ROW("loader-threads", INT, loader_threads, "2", GROUP, RANGE(1, 256), .flags = LAM_OPTION_RESUMABLE,
+        .help = "threads that prepare batches"),
+    ROW("prefetch", INT, prefetch, "3", GROUP, RANGE(2, 1024), .flags = LAM_OPTION_RESUMABLE,
+        .help = "batches prepared ahead"),
+    ROW("on-bad", CHOICE, on_bad, "stop", GROUP, .choices = on_bads,
+        .help = "at a sample that cannot be read: stop, or leave it out"),
+    ROW("overfit-batch", BOOL, overfit_batch, "no", GROUP,
+        .help = "train and validate on the first batch alone, as it is: a check that learning works"),
+#undef GROUP
+#define GROUP .group = "Model and method"
+    ROW("model", TEXT, model, "", GROUP, .placeholder = "NAME", .help = "network; required"),
+    ROW("method", CHOICE, method, "none", GROUP, .choices = methods,
+        .help = "auxiliary networks; none = end to end"),
+    ROW("blocks", INT, blocks, "1", GROUP, RANGE(1, 1024), .help = "gradient-isolated blocks"),
+    ROW("schedule", CHOICE, schedule, "sequential", GROUP, .choices = pipelines,
+        .help = "how blocks take turns"),
+    ROW("partition", TEXT, partition, "profiled", GROUP, .placeholder = "profiled|paper|uniform|CUTS",
+        .help = "where blocks are cut"),
+    ROW("queue", INT, queue, "2", GROUP, RANGE(1, 1024), .help = "batches that may wait between blocks"),
+#undef GROUP
+#define GROUP .group = "Training"
+    ROW("epochs", INT, epochs, "10", GROUP, RANGE(1, 1000000), .flags = LAM_OPTION_RESUMABLE,
+        .help = "passes over the data"),
+    ROW("max-steps", INT, max_steps, "0", GROUP, RANGE(0, 1e15), .flags = LAM_OPTION_RESUMABLE,
+        .help = "end after so many steps; 0 = when the epochs are done"),
+    ROW("precision", CHOICE, precision, "f32", GROUP, .choices = precisions, .help = "of activations"),
+    ROW("seed", INT, seed, "1", GROUP, RANGE(0, 9.2e18), .help = "names all random numbers of the run"),
+#undef GROUP
+#define GROUP .group = "Optimizer"
+    ROW("optimizer", CHOICE, optimizer, "sgd", GROUP, .choices = optimizers, .help = "update rule"),
+    ROW("lr", NUMBER, learning_rate, "0", GROUP, RANGE(0, 1000),
+        .help = "learning rate; 0 = the usual one: sgd 0.1, adam and adamw 0.001"),
+    ROW("momentum", NUMBER, momentum, "0.9", GROUP, RANGE(0, 0.999999), .help = "sgd"),
+    ROW("nesterov", BOOL, nesterov, "no", GROUP, .help = "sgd: Nesterov's form of momentum"),
+    ROW("beta1", NUMBER, beta1, "0.9", GROUP, RANGE(0, 0.999999), .help = "adam, adamw"),
+    ROW("beta2", NUMBER, beta2, "0.999", GROUP, RANGE(0, 0.99999999), .help = "adam, adamw"),
+    ROW("eps", NUMBER, eps, "1e-8", GROUP, RANGE(1e-30, 1), .help = "adam, adamw"),
+    ROW("weight-decay", NUMBER, weight_decay, "0.0001", GROUP, RANGE(0, 10),
+        .help = "L2 in the gradient (sgd, adam) or decoupled (adamw)"),
+    ROW("clip-norm", NUMBER, clip_norm, "0", GROUP, RANGE(0, 1e30),
+        .help = "bound of the gradient's norm; 0 = none"),
+    ROW("ema", NUMBER, ema, "0", GROUP, RANGE(0, 0.9999999),
+        .help = "decay of the weights' average, which evaluation then uses; 0 = off"),
+    ROW("lr-schedule", CHOICE, lr_schedule, "cosine", GROUP, .choices = rate_schedules,
+        .help = "course of the learning rate"),
+    ROW("warmup-epochs", NUMBER, warmup_epochs, "0", GROUP, RANGE(0, 1e6),
+        .help = "linear rise of the learning rate at the start"),
+    ROW("lr-end", NUMBER, lr_end, "0", GROUP, RANGE(0, 1),
+        .help = "linear, cosine: last learning rate as a share of --lr"),
+    ROW("milestones", TEXT, milestones, "", GROUP, .placeholder = "EPOCH,...",
+        .help = "step: epochs at which the rate is multiplied by --lr-gamma"),
+    ROW("lr-gamma", NUMBER, lr_gamma, "0.1", GROUP, RANGE(0, 1), .help = "step: factor at a milestone"),
+#undef GROUP
+#define GROUP .group = "Devices"
+    ROW("devices", TEXT, devices, "auto", GROUP, .placeholder = "NAME,...",
+        .help = "cpu:0 is one core, cpu:0-3 one device of four, cuda:0 a GPU; auto = all cores"),
+    ROW("threads", INT, threads, "0", GROUP, RANGE(0, 4096),
+        .help = "cores of the device that --devices auto gives; 0 = all"),
+    ROW("memory-limit", TEXT, memory_limit, "", GROUP, .placeholder = "BYTES,...",
+        .flags = LAM_OPTION_RESUMABLE, .help = "most memory per device (512M, 1.5GiB); none = no limit"),
+    ROW("tuning", CHOICE, tuning, "measure", GROUP, .choices = tunings,
+        .help = "how kernels are chosen: by rules of shape, or by trying them once"),
+#undef GROUP
+#define GROUP .group = "Run"
+    ROW("out", TEXT, out, "", GROUP, .placeholder = "FOLDER", .flags = LAM_OPTION_UNSAVED,
+        .help = "folder of the run; else the first free runs/MODEL-N"),
+    ROW("resume", BOOL, resume, "no", GROUP, .flags = LAM_OPTION_UNSAVED,
+        .help = "go on with the run in --out, from its last checkpoint"),
+    ROW("recipe", TEXT, recipe, "", GROUP, .placeholder = "FILE",
+        .flags = LAM_OPTION_UNSAVED | LAM_OPTION_RECIPE,
+        .help = "options from an INI file; what comes later on the command line wins"),
+    ROW("checkpoint-every", INT, checkpoint_epochs, "1", GROUP, RANGE(1, 1e6), .flags = LAM_OPTION_RESUMABLE,
+        .help = "epochs between checkpoints"),
+    ROW("checkpoint-steps", INT, checkpoint_steps, "0", GROUP, RANGE(0, 1e15), .flags = LAM_OPTION_RESUMABLE,
+        .help = "also a checkpoint after every so many steps; 0 = none"),
+    ROW("eval-every", INT, eval_epochs, "1", GROUP, RANGE(1, 1e6), .flags = LAM_OPTION_RESUMABLE,
+        .help = "epochs between evaluations"),
+    ROW("log-every", INT, log_steps, "10", GROUP, RANGE(1, 1e9), .flags = LAM_OPTION_RESUMABLE,
+        .help = "steps between lines in metrics.jsonl"),
+    ROW("show", INT, samples_shown, "32", GROUP, RANGE(0, 1024), .flags = LAM_OPTION_RESUMABLE,
+        .help = "validation samples in the prediction pictures; 0 = none"),
+    ROW("quiet", BOOL, quiet, "no", GROUP, .flags = LAM_OPTION_UNSAVED, .help = "only errors and the result"),
+    ROW("version", BOOL, version, "no", GROUP, .flags = LAM_OPTION_UNSAVED, .help = "print the version"),
+    ROW("help", BOOL, help, "no", GROUP, .flags = LAM_OPTION_UNSAVED, .help = "print this text"),
+#undef GROUP
+};
+
+struct lam_option_table lam_config_table(struct lam_config *config) {
+    return (struct lam_option_table){table, (int)(sizeof table / sizeof *table), config};
+}
+
+/* ---- what this version refuses ---- */
+
+static lam_status check_local_learning(const struct lam_config *config, const struct lam_options *options) {
+    if (config->method != 0)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "--method %s: local learning is not in this version; use --method none",
+                        methods[config->method]);
+    if (config->blocks != 1)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "--blocks %lld: this version trains one block, end to end; use --blocks 1",
+                        (long long)config->blocks);
+    if (config->schedule != 0)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "--schedule %s: pipelines are not in this version; use --schedule sequential",
+                        pipelines[config->schedule]);
+    if (lam_options_given(options, "partition") && strcmp(config->partition, "profiled") != 0)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "--partition: there is nothing to cut with one block; leave it out");
+    if (config->queue != 2)
+        return lam_fail(LAM_ERR_UNSUPPORTED, "--queue: there are no queues with one block; leave it out");
+    return LAM_OK;
+}
+
+lam_status lam_config_check(const struct lam_config *config, const struct lam_options *options) {
+    LAM_TRY(check_local_learning(config, options));
+    if (!*config->model)
+        return lam_fail(LAM_ERR_INVALID, "--model is missing; say --model resnet20, or --recipe FILE");
+    if (config->resume && !*config->out)
+        return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
+    if (config->threads && strcmp(config->devices, "auto") != 0)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--threads: --devices %.100s says how many cores there are; use one of them",
+                        config->devices);
+    struct lam_schedule schedule;
+    LAM_TRY(lam_config_schedule(config, 1000, &schedule));
+    char **names;
+    size_t *limits;
+    int count;
+    LAM_TRY(lam_config_devices(config, &names, &limits, &count));
+    for (int i = 0; i < count; i++) free(names[i]);
+    free(names);
+    free(limits);
+    if (count != 1)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "--devices names %d devices, but one block trains on one; cpu:0-%d is one device of "
+                        "%d cores",
+                        count, count - 1, count);
+    return LAM_OK;
+}
+
+/* ---- what options resolve to ---- */
+
+struct lam_optimizer_options lam_config_optimizer(const struct lam_config *config) {
+    struct lam_optimizer_options options =
+        lam_optimizer_default_options((enum lam_optimizer_kind)config->optimizer);
+    options.momentum = (float)config->momentum;
+    options.nesterov = config->nesterov;
+    options.beta1 = (float)config->beta1;
+    options.beta2 = (float)config->beta2;
+    options.eps = (float)config->eps;
+    options.weight_decay = (float)config->weight_decay;
+    options.clip_norm = (float)config->clip_norm;
+    options.ema_decay = (float)config->ema;
+    return options;
+}
+
+static lam_status parse_milestones(const char *text, uint64_t steps_per_epoch,
+                                   struct lam_schedule *schedule) {
+    enum { MOST = sizeof schedule->milestone / sizeof *schedule->milestone };
+    int count = 0;
+    double before = 0;
+    while (*text) {
+        char *end;
+        double epoch = strtod(text, &end);
+        if (end == text || (*end && *end != ',') || !(epoch > before) || epoch > 1e9)
+            return lam_fail(LAM_ERR_INVALID,
+                            "--milestones: '%.60s' is not an ascending list of epochs: 60,80", text);
+        if (count == MOST) return lam_fail(LAM_ERR_INVALID, "--milestones: more than %d of them", (int)MOST);
+        schedule->milestone[count++] = (uint64_t)(epoch * (double)steps_per_epoch + 0.5);
+        before = epoch;
+        text = end + (*end == ',');
+    }
+    return LAM_OK;
+}
+
+lam_status lam_config_schedule(const struct lam_config *config, uint64_t steps_per_epoch,
+                               struct lam_schedule *schedule) {
+    double rate = config->learning_rate;
+    if (rate <= 0) rate = config->optimizer == LAM_OPTIMIZER_SGD ? 0.1 : 0.001;
+    struct lam_schedule made = {
+        .kind = (enum lam_schedule_kind)config->lr_schedule,
+        .base = (float)rate,
+        .steps = (uint64_t)config->epochs * steps_per_epoch,
+        .warmup = (uint64_t)(config->warmup_epochs * (double)steps_per_epoch + 0.5),
+        .end = (float)config->lr_end,
+        .gamma = (float)config->lr_gamma,
+    };
+    if (config->max_steps && (uint64_t)config->max_steps < made.steps)
+        made.steps = (uint64_t)config->max_steps;
+    LAM_TRY(parse_milestones(config->milestones, steps_per_epoch, &made));
+    if (made.kind == LAM_SCHEDULE_STEP && made.milestone[0] == 0)
+        return lam_fail(LAM_ERR_INVALID, "--lr-schedule step needs --milestones EPOCH,...");
+    *schedule = made;
+    return LAM_OK;
+}
+
+static lam_status parse_limits(const char *text, size_t *limits, int count) {
+    char copy[1024];
+    if (strlen(text) >= sizeof copy) return lam_fail(LAM_ERR_INVALID, "--memory-limit: is too long");
+    strcpy(copy, text);
+    int given = 0;
+    for (char *rest = copy, *part; *text && (part = strsep(&rest, ",")); given++) {
+        uint64_t bytes;
+        lam_status status = lam_bytes_parse(part, &bytes);
+        if (status != LAM_OK) return lam_fail_in(status, "--memory-limit");
+        if (given < count) limits[given] = (size_t)bytes;
+    }
+    if (given > 1 && given != count)
+        return lam_fail(LAM_ERR_INVALID, "--memory-limit: %d limits for %d devices", given, count);
+    for (int i = 1; given == 1 && i < count; i++) limits[i] = limits[0];
+    return LAM_OK;
+}
+
+lam_status lam_config_devices(const struct lam_config *config, char ***names, size_t **limits, int *count) {
+    char cores[32];
+    const char *text = config->devices;
+    if (config->threads == 1) text = "cpu:0";
+    if (config->threads > 1) {
+        snprintf(cores, sizeof cores, "cpu:0-%lld", (long long)config->threads - 1);
+        text = cores;
+    }
+    LAM_TRY(lam_device_list_parse(text, names, count));
+    *limits = calloc((size_t)*count, sizeof **limits);
+    lam_status status = *limits ? parse_limits(config->memory_limit, *limits, *count)
+                                : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (status == LAM_OK) return LAM_OK;
+    for (int i = 0; i < *count; i++) free((*names)[i]);
+    free(*names);
+    free(*limits);
+    return status;
+}

@@ -1,0 +1,23 @@
+/* What a run will need on its device, before anything is allocated; and whether that fits. */
+#ifndef LAM_TRAIN_FORECAST_H
+#define LAM_TRAIN_FORECAST_H
+
+#include <stdio.h>
+
+#include "local/block.h"
+
+struct lam_forecast {
+    const struct lam_device *device;
+    size_t bytes[LAM_MEMORY_KINDS], total, limit; /* limit 0: none */
+};
+
+/* data_bytes: of the loader's batches (lam_forecast_loader). */
+struct lam_forecast lam_forecast_block(const struct lam_block *block, size_t data_bytes, size_t limit);
+size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch, int prefetch);
+
+/* LAM_ERR_MEMORY_LIMIT with need and limit. */
+lam_status lam_forecast_check(const struct lam_forecast *forecast);
+/* A table for people. */
+void lam_forecast_print(const struct lam_forecast *forecast, FILE *file);
+
+#endif

@@ -1,0 +1,48 @@
+/* A training run as it stands in a checkpoint: weights, optimizer state, position, and the recipe.
+ *
+ * Tensors: "unit.layer.tensor" (weights and statistics), "optimizer.STATE.NAME", "ema.NAME". Texts: task,
+ * recipe (a config.ini), and the position's numbers. So a checkpoint alone is enough to evaluate, predict or
+ * go on.
+ */
+#ifndef LAM_TRAIN_SNAPSHOT_H
+#define LAM_TRAIN_SNAPSHOT_H
+
+#include "train/task.h"
+
+#define LAM_SNAPSHOT_FORMAT "lamina-1"
+
+/* Where a run stands, between two steps. */
+struct lam_position {
+    uint64_t epoch, batch; /* the next batch of this epoch; all batches done: evaluation is next */
+    uint64_t step;         /* updates so far */
+    double loss_sum, score_sum;
+    uint64_t samples; /* of this epoch so far, and sums over them */
+    bool has_best;
+    double best; /* first score of the best evaluation */
+    struct lam_score scores[LAM_MAX_SCORES];
+    int score_count;                      /* of the last evaluation, 0 = none yet */
+    uint64_t scored_at;                   /* step of it */
+    double seconds;                       /* of the whole run so far */
+    uint64_t metrics_bytes, memory_bytes; /* of the logs */
+};
+
+struct lam_snapshot {
+    const struct lam_task *task;
+    const void *state;
+    const struct lam_block *block;
+    const struct lam_position *position;
+    const char *recipe;
+};
+
+lam_status lam_snapshot_save(const struct lam_snapshot *snapshot, const char *path);
+
+/* LAM_ERR_FORMAT for a file that holds weights but no run of ours. */
+lam_status lam_snapshot_position(const struct lam_checkpoint *checkpoint, struct lam_position *position);
+
+/* Weights and statistics into an allocated block; ema: the averages where the file has them. Errors name the
+ * first tensor that is missing or has another shape. */
+lam_status lam_snapshot_weights(const struct lam_checkpoint *checkpoint, struct lam_block *block, bool ema);
+/* The optimizer's state too. */
+lam_status lam_snapshot_optimizer(const struct lam_checkpoint *checkpoint, struct lam_block *block);
+
+#endif

@@ -1,0 +1,332 @@
+/* The classification task: its options, what it opens, the network it asks for, and its row of functions. */
+#include "tasks/classify/classify.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "tasks/classify/internal.h"
+
+#define ROW(option, sort, field, preset, ...)                                                                \
+    {                                                                                                        \
+        .name = option, .type = LAM_OPTION_##sort, .offset = offsetof(struct classify_config, field),        \
+        .fallback = preset, __VA_ARGS__                                                                      \
+    }
+#define RANGE(low, high) .min = low, .max = high
+
+static const char *const pad_modes[] = {"reflect", "zero", NULL};
+
+static const struct lam_option options[] = {
+#define GROUP .group = "Images"
+    ROW("image-size", INT, image_size, "0", GROUP, RANGE(0, 2048), .placeholder = "PIXELS",
+        .help = "side of the square that the network sees; 0 = the data's own"),
+    ROW("crop-pad", INT, crop_pad, "0", GROUP, RANGE(0, 256), .placeholder = "PIXELS",
+        .help = "pad on each side, then cut a random square; 0 = off"),
+    ROW("pad-mode", CHOICE, pad_mode, "reflect", GROUP, .choices = pad_modes,
+        .help = "what --crop-pad pads with"),
+    ROW("flip", BOOL, flip, "no", GROUP, .help = "mirror half of the images"),
+    ROW("resized-crop", BOOL, resized_crop, "no", GROUP, .help = "cut a random rectangle and resize it"),
+    ROW("cutout", INT, cutout, "0", GROUP, RANGE(0, 2048), .placeholder = "PIXELS",
+        .help = "blank a random square of this side; 0 = off"),
+    ROW("mixup", NUMBER, mixup, "0", GROUP, RANGE(0, 100), .placeholder = "ALPHA",
+        .help = "mix pairs of images and labels, shares from Beta(ALPHA, ALPHA); 0 = off"),
+#undef GROUP
+#define GROUP .group = "Model and method"
+    ROW("label-smoothing", NUMBER, label_smoothing, "0", GROUP, RANGE(0, 0.999),
+        .help = "share of each label that is spread over all classes"),
+    ROW("dropout", NUMBER, dropout, "0", GROUP, RANGE(0, 0.99),
+        .help = "vision transformers: share of values dropped"),
+#undef GROUP
+};
+
+static lam_status check(const struct lam_config *config, const void *own) {
+    const struct classify_config *c = own;
+    if (c->resized_crop && c->crop_pad)
+        return lam_fail(LAM_ERR_INVALID, "--resized-crop and --crop-pad cut in two ways; use one of them");
+    if (config->overfit_batch && c->mixup > 0)
+        return lam_fail(LAM_ERR_INVALID, "--overfit-batch takes images as they are; leave --mixup out");
+    return LAM_OK;
+}
+
+/* ---- data ---- */
+
+static lam_status open_set(const struct classify *c, const char *text, enum lam_split split,
+                           struct lam_dataset **set) {
+    struct lam_dataset_options dataset = {.seed = (uint64_t)c->config->seed,
+                                          .image_size = (int)c->own->image_size,
+                                          .skip_bad = c->config->on_bad == LAM_ON_BAD_SKIP};
+    LAM_TRY(lam_dataset_open(text, split, &dataset, set));
+    if ((*set)->classes > 0) return LAM_OK;
+    lam_dataset_close(*set);
+    *set = NULL;
+    return lam_fail(LAM_ERR_UNSUPPORTED, "%s: has no class labels to train on", text);
+}
+
+static lam_status check_same_classes(const struct classify *c, const struct lam_dataset *set,
+                                     const char *text) {
+    if (set->classes == c->classes) return LAM_OK;
+    return lam_fail(LAM_ERR_INVALID, "%s: has %d classes, the network has %d", text, set->classes,
+                    c->classes);
+}
+
+static lam_status copy_names(struct classify *c, const struct lam_dataset *set) {
+    c->names = calloc((size_t)c->classes, sizeof *c->names);
+    if (!c->names) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    for (int i = 0; i < c->classes; i++) {
+        c->names[i] = set->class_names ? strdup(set->class_names[i]) : lam_format("%d", i);
+        if (!c->names[i]) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    }
+    return LAM_OK;
+}
+
+/* Classes, channels, size and normalisation as the training set has them. */
+static lam_status learn_from_set(struct classify *c, struct lam_dataset *set) {
+    c->classes = set->classes;
+    c->channels = set->channels;
+    c->size = (int)c->own->image_size;
+    if (!c->size) c->size = set->width == set->height ? set->width : 0;
+    if (!c->size)
+        return lam_fail(LAM_ERR_INVALID, "%s: images differ in size or are not square; give --image-size",
+                        c->config->data);
+    if (!(set->deviation[0] > 0)) LAM_TRY(lam_dataset_measure(set, 2000));
+    memcpy(c->mean, set->mean, sizeof c->mean);
+    memcpy(c->deviation, set->deviation, sizeof c->deviation);
+    return copy_names(c, set);
+}
+
+static lam_status open_for_training(struct classify *c) {
+    LAM_TRY(open_set(c, c->config->data, LAM_SPLIT_TRAIN, &c->train));
+    LAM_TRY(learn_from_set(c, c->train));
+    if (c->config->overfit_batch) {
+        c->val = c->train;
+        return LAM_OK;
+    }
+    const char *val = *c->config->val ? c->config->val : c->config->data;
+    if (!*c->config->val && !c->train->has_own_val)
+        return lam_fail(LAM_ERR_INVALID, "%s: has no test or validation part; give --val FORMAT:PATH", val);
+    LAM_TRY(open_set(c, val, LAM_SPLIT_VAL, &c->val));
+    return check_same_classes(c, c->val, val);
+}
+
+/* ---- what a checkpoint keeps beside the weights ---- */
+
+static lam_status save(const void *state, struct lam_checkpoint_writer *writer) {
+    const struct classify *c = state;
+    json_t *names = json_array();
+    for (int i = 0; i < c->classes; i++)
+        if (json_array_append_new(names, json_string(c->names[i])) != 0)
+            json_array_append_new(names, json_sprintf("%d", i)); /* a name that is not UTF-8 */
+    char *text = json_dumps(names, JSON_COMPACT);
+    json_decref(names);
+    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = lam_checkpoint_text(writer, "class_names", text);
+    free(text);
+    LAM_TRY(status);
+    char input[256];
+    snprintf(input, sizeof input, "%d %d %.9g %.9g %.9g %.9g %.9g %.9g", c->channels, c->size,
+             (double)c->mean[0], (double)c->mean[1], (double)c->mean[2], (double)c->deviation[0],
+             (double)c->deviation[1], (double)c->deviation[2]);
+    return lam_checkpoint_text(writer, "input", input);
+}
+
+static lam_status read_names(struct classify *c, const struct lam_checkpoint *from) {
+    const char *text = lam_checkpoint_find_text(from, "class_names");
+    json_t *names = text ? json_loads(text, 0, NULL) : NULL;
+    size_t count = json_array_size(names);
+    lam_status status = LAM_OK;
+    if (count < 1 || count > 1000000)
+        status = lam_fail(LAM_ERR_FORMAT, "%s: has no valid 'class_names'; it is not of classify-train",
+                          lam_checkpoint_path(from));
+    if (status == LAM_OK) {
+        c->classes = (int)count;
+        c->names = calloc(count, sizeof *c->names);
+        if (!c->names) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    }
+    for (int i = 0; status == LAM_OK && i < c->classes; i++) {
+        const char *name = json_string_value(json_array_get(names, (size_t)i));
+        c->names[i] = name ? strdup(name) : lam_format("%d", i);
+        if (!c->names[i]) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    }
+    json_decref(names);
+    return status;
+}
+
+static lam_status learn_from_checkpoint(struct classify *c, const struct lam_checkpoint *from) {
+    const char *text = lam_checkpoint_find_text(from, "input");
+    LAM_TRY(read_names(c, from));
+    int got = text ? sscanf(text, "%d %d %f %f %f %f %f %f", &c->channels, &c->size, &c->mean[0], &c->mean[1],
+                            &c->mean[2], &c->deviation[0], &c->deviation[1], &c->deviation[2])
+                   : 0;
+    bool good = got == 8 && (c->channels == 1 || c->channels == 3) && c->size > 0 && c->size <= 2048;
+    for (int i = 0; good && i < c->channels; i++) good = c->deviation[i] > 0;
+    if (good) return LAM_OK;
+    return lam_fail(LAM_ERR_FORMAT, "%s: has no valid 'input'; it is not of classify-train",
+                    lam_checkpoint_path(from));
+}
+
+static lam_status open_for_use(struct classify *c, const struct lam_checkpoint *from, bool data) {
+    LAM_TRY(learn_from_checkpoint(c, from));
+    if (!data) return LAM_OK;
+    const char *text = *c->config->val ? c->config->val : c->config->data;
+    LAM_TRY(open_set(c, text, LAM_SPLIT_VAL, &c->val));
+    if (c->val->channels != c->channels)
+        return lam_fail(LAM_ERR_INVALID, "%s: has images of %d channels, the network takes %d", text,
+                        c->val->channels, c->channels);
+    return check_same_classes(c, c->val, text);
+}
+
+/* ---- network ---- */
+
+static const char *unit_name(void *context, int unit, char *text, size_t size) {
+    return lam_model_unit_name(((struct classify *)context)->model, unit, text, size);
+}
+
+static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
+    return lam_model_build_unit(((struct classify *)context)->model, graph, unit, x);
+}
+
+static lam_value build_output(void *context, struct lam_graph *graph, lam_value logits,
+                              const lam_value *inputs) {
+    const struct classify *c = context;
+    if (!lam_graph_training(graph)) {
+        lam_graph_output(graph, "logits", logits);
+        return LAM_NO_VALUE;
+    }
+    lam_value correct;
+    lam_value loss = lam_cross_entropy(graph, logits, inputs[1], (float)c->own->label_smoothing, &correct);
+    lam_graph_output(graph, "loss", loss);
+    lam_graph_output(graph, "correct", correct);
+    return loss;
+}
+
+static lam_status make_network(struct classify *c) {
+    struct lam_model_options model = {.image_size = c->size,
+                                      .channels = c->channels,
+                                      .classes = c->classes,
+                                      .dropout = (float)c->own->dropout};
+    LAM_TRY(lam_model_create(c->config->model, &model, &c->model));
+    struct lam_field image = {"image", LAM_F32, LAM_SHAPE(c->channels, c->size, c->size)};
+    struct lam_field label = {"label", LAM_I32, LAM_SCALAR},
+                     shares = {"label", LAM_F32, LAM_SHAPE(c->classes)};
+    c->fields[0] = c->eval_fields[0] = image;
+    c->fields[1] = c->own->mixup > 0 ? shares : label;
+    c->eval_fields[1] = label;
+    c->network = (struct lam_network){.context = c,
+                                      .units = lam_model_units(c->model),
+                                      .fields = c->fields,
+                                      .field_count = 2,
+                                      .unit_name = unit_name,
+                                      .build_unit = build_unit,
+                                      .build_output = build_output};
+    return LAM_OK;
+}
+
+/* ---- life ---- */
+
+static lam_status make_buffers(struct classify *c) {
+    size_t batch = (size_t)c->config->batch, classes = (size_t)c->classes;
+    c->threads = (int)c->config->loader_threads;
+    c->scratch = calloc((size_t)c->threads, sizeof *c->scratch);
+    c->logits = calloc(batch * classes, sizeof *c->logits);
+    c->labels = calloc(batch, sizeof *c->labels);
+    c->confusion = calloc(classes * classes, sizeof *c->confusion);
+    c->shown_capacity = (int)c->config->samples_shown;
+    c->shown = calloc((size_t)c->shown_capacity + 1, sizeof *c->shown);
+    if (!c->scratch || !c->logits || !c->labels || !c->confusion || !c->shown)
+        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    size_t planes = (size_t)c->channels * (size_t)c->size * (size_t)c->size;
+    for (int i = 0; c->own->mixup > 0 && i < c->threads; i++) {
+        c->scratch[i].planes = malloc(planes * sizeof *c->scratch[i].planes);
+        if (!c->scratch[i].planes) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    }
+    return LAM_OK;
+}
+
+static void set_augment(struct classify *c) {
+    c->plain = (struct lam_augment){.size = c->size, .channels = c->channels};
+    memcpy(c->plain.mean, c->mean, sizeof c->mean);
+    memcpy(c->plain.deviation, c->deviation, sizeof c->deviation);
+    c->augment = c->plain;
+    c->augment.pad = (int)c->own->crop_pad;
+    c->augment.crop = c->own->crop_pad > 0;
+    c->augment.pad_reflect = c->own->pad_mode == 0;
+    c->augment.flip = c->own->flip;
+    c->augment.resized_crop = c->own->resized_crop;
+    c->augment.cutout = (int)c->own->cutout;
+}
+
+static void close_state(void *state) {
+    struct classify *c = state;
+    lam_model_destroy(c->model);
+    if (c->val != c->train) lam_dataset_close(c->val);
+    lam_dataset_close(c->train);
+    for (int i = 0; c->names && i < c->classes; i++) free(c->names[i]);
+    for (int i = 0; c->scratch && i < c->threads; i++) {
+        lam_sample_free(&c->scratch[i].sample);
+        lam_sample_free(&c->scratch[i].partner);
+        free(c->scratch[i].planes);
+    }
+    free(c->names);
+    free(c->scratch);
+    free(c->logits);
+    free(c->labels);
+    free(c->confusion);
+    free(c->shown);
+    free(c);
+}
+
+static lam_status open_state(const struct lam_config *config, const void *own, enum lam_use use,
+                             const struct lam_checkpoint *from, void **state) {
+    struct classify *c = calloc(1, sizeof *c);
+    if (!c) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    c->config = config;
+    c->own = own;
+    lam_status status =
+        use == LAM_USE_TRAIN ? open_for_training(c) : open_for_use(c, from, use == LAM_USE_EVAL);
+    if (status == LAM_OK) status = make_network(c);
+    if (status == LAM_OK) status = make_buffers(c);
+    if (status != LAM_OK) {
+        close_state(c);
+        return status;
+    }
+    set_augment(c);
+    *state = c;
+    return LAM_OK;
+}
+
+static const struct lam_network *network(const void *state) {
+    return &((const struct classify *)state)->network;
+}
+
+static const struct lam_field *eval_fields(const void *state, int *count) {
+    *count = 2;
+    return ((const struct classify *)state)->eval_fields;
+}
+
+const struct lam_task lam_task_classify = {
+    .name = "classify",
+    .program = "classify-train",
+    .help = "image classification",
+    .options = options,
+    .option_count = (int)(sizeof options / sizeof *options),
+    .config_size = sizeof(struct classify_config),
+    .check = check,
+    .open = open_state,
+    .close = close_state,
+    .save = save,
+    .network = network,
+    .samples = classify_samples,
+    .eval_fields = eval_fields,
+    .fill_train = classify_fill_train,
+    .fill_eval = classify_fill_eval,
+    .describe = classify_describe,
+    .step_score_name = "accuracy",
+    .step_score = classify_step_score,
+    .eval_begin = classify_eval_begin,
+    .eval_batch = classify_eval_batch,
+    .eval_end = classify_eval_end,
+    .show = classify_show,
+    .report = classify_report,
+    .load = classify_load,
+    .predict = classify_predict,
+};
