@@ -125,6 +125,8 @@ static lam_status decode(tjhandle decoder, const uint8_t *data, size_t size, con
     if (tjDecompressHeader3(decoder, data, size, &width, &height, &subsampling, &space) != 0 &&
         (width < 1 || height < 1 || space < 0))
         return decoder_error(decoder, name);
+    if (width < 1 || height < 1)
+        return lam_fail(LAM_ERR_FORMAT, "%s: JPEG: has no picture, the file is truncated", name);
     LAM_TRY(lam_image_check_size(name, width, height));
     bool ink = space == TJCS_CMYK || space == TJCS_YCCK;
     int format = ink ? TJPF_CMYK : space == TJCS_GRAY ? TJPF_GRAY : TJPF_RGB;

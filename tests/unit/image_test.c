@@ -276,6 +276,7 @@ static void refuse_beginnings(const uint8_t *data, size_t size) {
         if (status == LAM_OK) fail_msg("%zu of %zu bytes were accepted", length, size);
         assert_int_equal(status, LAM_ERR_FORMAT);
         assert_says("cut.img: ");
+        if (length > 3) assert_says(data[0] == 0xff ? "JPEG: " : length < 8 ? "neither" : "PNG: ");
         assert_null(image.pixels);
         free(part);
     }
