@@ -231,7 +231,7 @@ static int ascending(const void *a, const void *b) {
 static lam_status time_steps(struct bench *b, double *median) {
     enum { WARM_UP = 2 };
     int64_t steps = b->config.steps;
-    double *seconds = malloc(sizeof *seconds * (size_t)steps);
+    double *seconds = calloc((size_t)steps, sizeof *seconds);
     if (!seconds) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     lam_status status = LAM_OK;
     float loss;
@@ -300,7 +300,7 @@ static lam_status report(const struct bench *b, double seconds, const struct pea
 
 static lam_status bench_step(struct bench *b) {
     struct peak peak;
-    double seconds;
+    double seconds = 0;
     LAM_TRY(set_up(b));
     LAM_TRY(peak_measure(b->device, &peak));
     LAM_TRY(time_steps(b, &seconds));
