@@ -6,8 +6,7 @@
  * Formats. A primitive is first asked for with the operands' own layouts. If the library has nothing but its
  * reference or its GEMM code for that, it may choose layouts itself, and run() reorders into and out of the
  * workspace. The weights' format is always the library's choice, made for the first (largest) slice; the
- * other slices have to take it. Winograd's transformed weights depend on blocking that depends on the slice,
- * so where a smaller slice refuses them, the weights carry a second, direct form for such slices.
+ * other slices have to take it.
  *
  * The library spreads over OpenMP threads by itself; it is told to use one while primitives are made, and
  * lanes run with one. */
@@ -143,19 +142,11 @@ struct slice {
     int count;
     struct call conv, src_reorder, dst_reorder;
     size_t src_bytes, dst_bytes, scratch_bytes; /* parts of the workspace, 64-byte aligned */
-    bool second_form;                           /* takes the weights' second form */
-};
-
-/* A form of the packed weights and the chunks that it divides into. */
-struct form {
-    dnnl_memory_desc_t desc;
-    size_t offset, bytes; /* in the packed weights */
 };
 
 struct chunk {
     struct lam_dnn_chunk range;
     struct call pack, unpack; /* unpack: backward weights */
-    struct call pack_second;  /* the second form, if there is one */
     size_t plain_offset;      /* floats */
 };
 
@@ -163,8 +154,8 @@ struct lam_dnn_conv {
     struct lam_dnn_conv_spec spec;
     bool own_formats; /* src and dst formats are the library's choice */
     char implementation[64];
-    struct form form[2];
-    int forms;
+    dnnl_memory_desc_t packed; /* the format of the packed weights */
+    size_t packed_bytes;
     int slice_count, chunk_count;
     struct slice *slices;
     struct chunk *chunks;
@@ -174,7 +165,7 @@ struct lam_dnn_conv {
 struct request {
     const struct lam_dnn_conv_spec *spec;
     int count;
-    bool winograd, own_formats;
+    bool own_formats;
     const dnnl_memory_desc_t *weights; /* NULL: the library's choice */
 };
 
@@ -217,11 +208,11 @@ static lam_status conv_desc(const struct request *r, dnnl_convolution_desc_t *de
     DNN_TRY(dnnl_memory_desc_init_by_tag(&bias, 1, bias_dims, dnnl_f32, dnnl_a), "bias layout");
     const dnnl_memory_desc_t *with_bias = spec->bias ? &bias : NULL;
 
-    dnnl_alg_kind_t algorithm = r->winograd ? dnnl_convolution_winograd : dnnl_convolution_direct;
+    dnnl_alg_kind_t algorithm = dnnl_convolution_direct;
     dnnl_dims_t strides = {a->stride[0], a->stride[1]}, dilates = {a->dilation[0] - 1, a->dilation[1] - 1};
     dnnl_dims_t pad = {a->pad[0], a->pad[1]};
     dnnl_status_t status;
-    if (spec->pass == LAM_DNN_FORWARD) /* inference, also in training: weights are transformed ahead then */
+    if (spec->pass == LAM_DNN_FORWARD)
         status =
             dnnl_dilated_convolution_forward_desc_init(desc, dnnl_forward_inference, algorithm, &src,
                                                        &weights, with_bias, &dst, strides, dilates, pad, pad);
@@ -259,8 +250,7 @@ static lam_status conv_request(const struct request *r, dnnl_primitive_desc_t *d
     LAM_TRY(conv_attributes(r->spec, &attributes));
     dnnl_status_t status = dnnl_primitive_desc_create(desc, &op, attributes, engine, NULL);
     dnnl_primitive_attr_destroy(attributes);
-    return as_status(status,
-                     r->winograd ? "Winograd convolution for this shape" : "convolution for this shape");
+    return as_status(status, "convolution for this shape");
 }
 
 static const char *implementation(const_dnnl_primitive_desc_t desc) {
@@ -341,55 +331,28 @@ static lam_status slice_fill(struct slice *slice, const struct request *r, const
     return call_create(&slice->conv, desc, operands, count, spec->lanes);
 }
 
-/* The first slice: its primitive decides the formats. */
+/* The first slice's primitive decides the formats. */
 static lam_status first_slice(struct lam_dnn_conv *conv) {
-    struct request r = {.spec = &conv->spec, .count = conv->spec.slices[0], .winograd = conv->spec.winograd};
+    struct request r = {.spec = &conv->spec, .count = conv->spec.slices[0]};
     dnnl_primitive_desc_t desc;
     LAM_TRY(conv_request_best(&r, &desc));
     conv->own_formats = r.own_formats;
     strncpy(conv->implementation, implementation(desc), sizeof conv->implementation - 1);
-    struct form *form = &conv->form[0];
-    form->desc = *query(desc, argument_of[conv->spec.pass][1]);
-    form->bytes = align64(dnnl_memory_desc_get_size(&form->desc));
-    conv->forms = 1;
+    conv->packed = *query(desc, argument_of[conv->spec.pass][1]);
+    conv->packed_bytes = align64(dnnl_memory_desc_get_size(&conv->packed));
     lam_status status = slice_fill(&conv->slices[0], &r, desc);
     dnnl_primitive_desc_destroy(desc);
     return status;
 }
 
-/* A primitive for a further slice with the first form, or, for Winograd, a direct one with the second. */
-static lam_status further_request(struct lam_dnn_conv *conv, struct request *r, dnnl_primitive_desc_t *desc,
-                                  bool *second) {
-    *second = false;
-    r->weights = &conv->form[0].desc;
-    lam_status status = conv_request(r, desc);
-    if (status == LAM_OK || !r->winograd) return status;
-    r->winograd = false;
-    if (conv->form[0].desc.format_kind == dnnl_blocked) {
-        status = conv_request(r, desc);
-        if (status == LAM_OK) return LAM_OK;
-    }
-    if (conv->spec.pass == LAM_DNN_BACKWARD_WEIGHTS) return status; /* partials have one form */
-    *second = true;
-    r->weights = conv->forms == 2 ? &conv->form[1].desc : NULL;
-    return conv_request(r, desc);
-}
-
 static lam_status further_slice(struct lam_dnn_conv *conv, int index) {
     struct request r = {.spec = &conv->spec,
                         .count = conv->spec.slices[index],
-                        .winograd = conv->spec.winograd,
-                        .own_formats = conv->own_formats};
-    struct slice *slice = &conv->slices[index];
+                        .own_formats = conv->own_formats,
+                        .weights = &conv->packed};
     dnnl_primitive_desc_t desc;
-    LAM_TRY(further_request(conv, &r, &desc, &slice->second_form));
-    if (slice->second_form && conv->forms == 1) {
-        struct form *form = &conv->form[conv->forms++];
-        form->desc = *query(desc, argument_of[conv->spec.pass][1]);
-        form->bytes = align64(dnnl_memory_desc_get_size(&form->desc));
-        form->offset = conv->form[0].bytes;
-    }
-    lam_status status = slice_fill(slice, &r, desc);
+    LAM_TRY(conv_request(&r, &desc));
+    lam_status status = slice_fill(&conv->slices[index], &r, desc);
     dnnl_primitive_desc_destroy(desc);
     return status;
 }
@@ -409,9 +372,9 @@ static int64_t first_block(const dnnl_memory_desc_t *desc) {
     return block;
 }
 
-/* Outputs [first, first + count) of a form. */
-static lam_status part_of_form(const dnnl_memory_desc_t *whole, int64_t first, int64_t count,
-                               dnnl_memory_desc_t *part) {
+/* Outputs [first, first + count) of the packed weights. */
+static lam_status part_of_packed(const dnnl_memory_desc_t *whole, int64_t first, int64_t count,
+                                 dnnl_memory_desc_t *part) {
     if (count == whole->dims[0]) {
         *part = *whole;
         return LAM_OK;
@@ -432,28 +395,23 @@ static lam_status chunk_fill(struct lam_dnn_conv *conv, struct chunk *chunk, int
     dnnl_memory_desc_t plain, packed;
     DNN_TRY(dnnl_memory_desc_init_by_tag(&plain, rank, dims, dnnl_f32, rank == 4 ? dnnl_abcd : dnnl_abcde),
             "plain weights");
-    const struct form *form = &conv->form[0];
-    LAM_TRY(part_of_form(&form->desc, first, count, &packed));
-    size_t element = dnnl_data_type_size(form->desc.data_type);
-    bool blocked = form->desc.format_kind == dnnl_blocked;
+    LAM_TRY(part_of_packed(&conv->packed, first, count, &packed));
     chunk->plain_offset = (size_t)(first * per_output);
-    chunk->range = (struct lam_dnn_chunk){first, count, 0, form->bytes};
-    if (blocked && count < outputs) {
-        int64_t block = first_block(&form->desc), stride = form->desc.format_desc.blocking.strides[0];
+    chunk->range = (struct lam_dnn_chunk){first, count, 0, conv->packed_bytes};
+    if (count < outputs) { /* divide() saw to it that blocks lie one behind the other */
+        size_t element = dnnl_data_type_size(conv->packed.data_type);
+        int64_t block = first_block(&conv->packed), stride = conv->packed.format_desc.blocking.strides[0];
         chunk->range.begin = (size_t)(first / block * stride) * element;
         chunk->range.end = (size_t)((first + count + block - 1) / block * stride) * element;
     }
     if (conv->spec.pass == LAM_DNN_BACKWARD_WEIGHTS)
         return reorder_create(&chunk->unpack, &packed, &plain, 1);
-    LAM_TRY(reorder_create(&chunk->pack, &plain, &packed, 1));
-    if (conv->forms == 1) return LAM_OK;
-    LAM_TRY(part_of_form(&conv->form[1].desc, first, count, &packed));
-    return reorder_create(&chunk->pack_second, &plain, &packed, 1);
+    return reorder_create(&chunk->pack, &plain, &packed, 1);
 }
 
 /* As many chunks as lanes, as far as there are blocks. */
 static lam_status divide(struct lam_dnn_conv *conv) {
-    const dnnl_memory_desc_t *desc = &conv->form[0].desc;
+    const dnnl_memory_desc_t *desc = &conv->packed;
     int64_t block = first_block(desc), outputs = desc->dims[0];
     int64_t blocks = block > 0 ? (outputs + block - 1) / block : 1;
     int count = conv->spec.lanes < blocks ? conv->spec.lanes : (int)blocks;
@@ -506,7 +464,6 @@ void lam_dnn_conv_destroy(struct lam_dnn_conv *conv) {
     }
     for (int i = 0; i < conv->chunk_count; i++) {
         call_destroy(&conv->chunks[i].pack);
-        call_destroy(&conv->chunks[i].pack_second);
         call_destroy(&conv->chunks[i].unpack);
     }
     free(conv->slices);
@@ -527,7 +484,7 @@ size_t lam_dnn_conv_workspace_bytes(const struct lam_dnn_conv *conv) {
 }
 
 size_t lam_dnn_conv_packed_bytes(const struct lam_dnn_conv *conv) {
-    return conv->form[0].bytes + (conv->forms == 2 ? conv->form[1].bytes : 0);
+    return conv->packed_bytes;
 }
 
 const char *lam_dnn_conv_implementation(const struct lam_dnn_conv *conv) {
@@ -542,15 +499,13 @@ void lam_dnn_conv_run(const struct lam_dnn_conv *conv, int count, int lane,
     char *workspace = args->workspace;
     const void *src = slice->src_reorder.primitive ? workspace : args->src;
     const void *dst = slice->dst_reorder.primitive ? workspace + slice->src_bytes : args->dst;
-    const char *packed = args->packed;
     const void *scratch = workspace + slice->src_bytes + slice->dst_bytes;
-    if (slice->second_form) packed += conv->form[1].offset;
 
     if (src != args->src && pass != LAM_DNN_BACKWARD_DATA)
         call_run(&slice->src_reorder, lane, (const void *[]){args->src, src});
     if (dst != args->dst && pass != LAM_DNN_FORWARD)
         call_run(&slice->dst_reorder, lane, (const void *[]){args->dst, dst});
-    call_run(&slice->conv, lane, (const void *[]){src, packed, dst, scratch, args->bias});
+    call_run(&slice->conv, lane, (const void *[]){src, args->packed, dst, scratch, args->bias});
     if (src != args->src && pass == LAM_DNN_BACKWARD_DATA)
         call_run(&slice->src_reorder, lane, (const void *[]){src, args->src});
     if (dst != args->dst && pass == LAM_DNN_FORWARD)
@@ -567,10 +522,7 @@ struct lam_dnn_chunk lam_dnn_conv_chunk(const struct lam_dnn_conv *conv, int chu
 
 void lam_dnn_conv_pack(const struct lam_dnn_conv *conv, int chunk, const float *plain, void *packed) {
     const struct chunk *c = &conv->chunks[chunk];
-    const float *from = plain + c->plain_offset;
-    call_run(&c->pack, 0, (const void *[]){from, packed});
-    if (conv->forms == 2)
-        call_run(&c->pack_second, 0, (const void *[]){from, (char *)packed + conv->form[1].offset});
+    call_run(&c->pack, 0, (const void *[]){plain + c->plain_offset, packed});
 }
 
 void lam_dnn_conv_unpack(const struct lam_dnn_conv *conv, int chunk, const void *packed, float *plain) {

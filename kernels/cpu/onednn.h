@@ -23,7 +23,6 @@ enum lam_dnn_pass { LAM_DNN_FORWARD, LAM_DNN_BACKWARD_DATA, LAM_DNN_BACKWARD_WEI
 
 struct lam_dnn_conv_spec {
     enum lam_dnn_pass pass;
-    bool winograd;              /* else direct */
     bool bias, relu;            /* forward: both; backward weights: bias (its gradient) */
     struct lam_conv_attr attr;  /* relu of it is not looked at */
     struct lam_tensor_desc src; /* the convolution's input, or its gradient; dim[0] is not looked at */
@@ -34,7 +33,7 @@ struct lam_dnn_conv_spec {
 
 struct lam_dnn_conv;
 
-/* LAM_ERR_UNSUPPORTED if the library does not have this pass in this way. */
+/* LAM_ERR_UNSUPPORTED if the library does not have it. */
 lam_status lam_dnn_conv_create(const struct lam_dnn_conv_spec *spec, struct lam_dnn_conv **conv);
 void lam_dnn_conv_destroy(struct lam_dnn_conv *conv);
 

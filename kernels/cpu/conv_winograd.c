@@ -1,0 +1,175 @@
+/* Convolutions by our own Winograd kernels: 3x3, stride 1, both sides C16, f32 or bf16.
+ *
+ * Backward data is a forward pass with flipped weights (conv.c). The prepared weights, and the partial of a
+ * weight gradient, are in the transformed domain: four times the plain size. */
+#include "cpu/conv.h"
+#include "cpu/reduce_isa.h"
+#include "cpu/winograd_isa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = LAM_WINOGRAD_BLOCK, POINTS = LAM_WINOGRAD_POINTS };
+
+struct winograd_kernel {
+    struct lam_kernel base;
+    struct lam_winograd_shape shape; /* count is the slice's, set in run */
+    int inputs, outputs;             /* channels of the pass: backward data reads the output's gradient */
+    size_t transformed_bytes;        /* of the weights or their gradient; the bias gradient is behind it */
+};
+
+static const struct lam_winograd_kernels *kernels(void) {
+    return LAM_ISA_PICK(lam_winograd);
+}
+
+/* ---- how much is done together ---- */
+
+/* As many tiles as keep the transformed block in half of a 1 MiB L2 cache, but enough that the weights, read
+ * once a block, do not become the bottleneck. */
+int lam_winograd_tiles(const struct lam_winograd_shape *shape, bool gradient) {
+    enum { BYTES = 384 << 10, LEAST = 28, LEAST_WIDE = 64, MOST = 112, WIDE = 24 };
+    int blocks = shape->in_blocks + (gradient ? shape->out_blocks : 1);
+    int tiles = BYTES / (POINTS * BLOCK * 4 * blocks);
+    int least = blocks > WIDE ? LEAST_WIDE : LEAST;
+    tiles = tiles < least ? least : tiles > MOST ? MOST : tiles;
+    int total = shape->count * ((shape->out_width + 3) / 4) * ((shape->out_height + 3) / 4);
+    int rounds = (total + tiles - 1) / tiles;
+    return ((total + rounds - 1) / rounds + 3) / 4 * 4;
+}
+
+size_t lam_winograd_workspace(const struct lam_winograd_shape *shape, bool gradient) {
+    int tiles = lam_winograd_tiles(shape, gradient);
+    size_t blocks = (size_t)(shape->in_blocks + (gradient ? shape->out_blocks : 1));
+    return (size_t)(tiles | 1) * blocks * POINTS * BLOCK * sizeof(float);
+}
+
+/* ---- running ---- */
+
+static void run_data(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const struct winograd_kernel *k = (const struct winograd_kernel *)kernel;
+    struct lam_winograd_shape shape = k->shape;
+    shape.count = args->count;
+    bool forward = kernel->op.kind == LAM_OP_CONV;
+    kernels()->forward(&shape, args->in[0], args->in[1], forward ? args->in[2] : NULL, k->outputs,
+                       forward && kernel->op.attr.conv.relu, args->out[0], args->workspace);
+}
+
+static void run_weights(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const struct winograd_kernel *k = (const struct winograd_kernel *)kernel;
+    struct lam_winograd_shape shape = k->shape;
+    shape.count = args->count;
+    kernels()->gradient(&shape, args->in[0], args->in[1], args->partial, args->accumulate, args->workspace);
+    if (kernel->op.out[1].present)
+        kernels()->bias_gradient(&shape, args->in[1], (float *)((char *)args->partial + k->transformed_bytes),
+                                 args->accumulate);
+}
+
+static void prepare(const struct lam_kernel *kernel, int input, const void *source, void *prepared, int part,
+                    int parts, struct lam_stream *stream) {
+    (void)input, (void)stream;
+    const struct winograd_kernel *k = (const struct winograd_kernel *)kernel;
+    int64_t begin, end;
+    lam_part(k->shape.out_blocks, part, parts, &begin, &end);
+    kernels()->weights(source, prepared, k->inputs, k->outputs, kernel->op.kind == LAM_OP_CONV_BWD_DATA,
+                       (int)begin, (int)end);
+}
+
+/* Sums floats [begin, end) of all partials into the first one's. */
+static void fold(void *const *partials, int count, int64_t begin, int64_t end) {
+    for (int i = 1; i < count; i++)
+        LAM_ISA_PICK(lam_reduce)
+            ->add((float *)partials[0] + begin, (const float *)partials[i] + begin, end - begin);
+}
+
+static void reduce(const struct lam_kernel *kernel, void *const *partials, int partial_count,
+                   void *const *out, int part, int parts, struct lam_stream *stream) {
+    (void)stream;
+    const struct winograd_kernel *k = (const struct winograd_kernel *)kernel;
+    int64_t begin, end, block = (int64_t)(k->transformed_bytes / sizeof(float)) / k->shape.out_blocks;
+    lam_part(k->shape.out_blocks, part, parts, &begin, &end);
+    if (out[0]) {
+        fold(partials, partial_count, begin * block, end * block);
+        kernels()->gradient_out(partials[0], out[0], k->inputs, k->outputs, (int)begin, (int)end);
+    }
+    if (part == parts - 1 && kernel->op.out[1].present && out[1]) {
+        int64_t bias = k->shape.out_blocks * block;
+        fold(partials, partial_count, bias, bias + k->outputs);
+        memcpy(out[1], (const float *)partials[0] + bias, (size_t)k->outputs * sizeof(float));
+    }
+}
+
+/* ---- create ---- */
+
+bool lam_cpu_conv_winograd_applies(const struct lam_op *op) {
+    const struct lam_conv_attr *a = &op->attr.conv;
+    const struct lam_operand *other = op->kind == LAM_OP_CONV_BWD_WEIGHTS ? &op->in[1] : &op->out[0];
+    bool plain_steps = a->groups == 1;
+    for (int i = 0; i < 2; i++)
+        plain_steps &= a->kernel[i] == 3 && a->stride[i] == 1 && a->dilation[i] == 1 && a->pad[i] <= 2;
+    return plain_steps && kernels()->forward && op->in[0].desc.layout == LAM_C16 &&
+           other->desc.layout == LAM_C16;
+}
+
+static void destroy(struct lam_kernel *kernel) {
+    free(kernel);
+}
+
+static int blocks_of(int channels) {
+    return (channels + BLOCK - 1) / BLOCK;
+}
+
+static void fill_shape(struct winograd_kernel *k) {
+    const struct lam_op *op = &k->base.op;
+    bool weights = op->kind == LAM_OP_CONV_BWD_WEIGHTS;
+    const int64_t *in = op->in[0].desc.shape.dim;
+    const int64_t *out = weights ? op->in[1].desc.shape.dim : op->out[0].desc.shape.dim;
+    k->inputs = (int)in[1];
+    k->outputs = (int)out[1];
+    k->shape = (struct lam_winograd_shape){.in_blocks = blocks_of(k->inputs),
+                                           .out_blocks = blocks_of(k->outputs),
+                                           .height = (int)in[2],
+                                           .width = (int)in[3],
+                                           .out_height = (int)out[2],
+                                           .out_width = (int)out[3],
+                                           .bf16 = op->in[0].desc.dtype == LAM_BF16};
+    for (int i = 0; i < 2; i++) {
+        int pad = op->attr.conv.pad[i];
+        k->shape.pad[i] = op->kind == LAM_OP_CONV_BWD_DATA ? 2 - pad : pad;
+    }
+}
+
+/* The largest slice need not be the one that takes the most workspace: rounding tiles is not monotonic. */
+static size_t most_workspace(const struct winograd_kernel *k, const struct lam_kernel_options *options) {
+    size_t most = 0;
+    for (int i = 0; i < options->slice_count; i++) {
+        struct lam_winograd_shape shape = k->shape;
+        shape.count = options->slices[i];
+        size_t bytes = lam_winograd_workspace(&shape, k->base.op.kind == LAM_OP_CONV_BWD_WEIGHTS);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+lam_status lam_cpu_conv_winograd_create(const struct lam_op *op, const struct lam_kernel_options *options,
+                                        struct lam_kernel **kernel) {
+    struct winograd_kernel *k = calloc(1, sizeof *k);
+    if (!k) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    k->base.op = *op;
+    k->base.destroy = destroy;
+    fill_shape(k);
+    k->transformed_bytes =
+        (size_t)k->shape.in_blocks * (size_t)k->shape.out_blocks * POINTS * BLOCK * BLOCK * sizeof(float);
+    k->base.workspace_bytes = most_workspace(k, options);
+    if (op->kind == LAM_OP_CONV_BWD_WEIGHTS) {
+        size_t bias = op->out[1].present ? (size_t)k->shape.out_blocks * BLOCK * sizeof(float) : 0;
+        k->base.partial_bytes = k->transformed_bytes + bias;
+        k->base.run = run_weights;
+        k->base.reduce = reduce;
+    } else {
+        k->base.prepared_bytes[1] = k->transformed_bytes;
+        k->base.run = run_data;
+        k->base.prepare = prepare;
+    }
+    *kernel = &k->base;
+    return LAM_OK;
+}
