@@ -7,15 +7,9 @@
 /* linear and attention: linear.c, softmax.c, attention.c */
 #include "cpu/linear.h"
 
-/* normalisation: norm.c */
-
-/* elementwise: elementwise.c */
-
-/* moving data: shape.c */
-
-/* pooling and resizing: pool.c, resize.c */
-
-/* losses: loss.c */
+/* the rest, plain C: batch_norm.c, layer_norm.c, elementwise.c, shape.c, shuffle.c, tokens.c, dropout.c,
+ * pool.c, resize.c, loss.c */
+#include "cpu/ops.h"
 
 static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     /* convolution */
@@ -33,14 +27,51 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_ATTENTION_BWD] = lam_cpu_attention_bwd_create,
 
     /* normalisation */
+    [LAM_OP_BN_STATS] = lam_cpu_bn_stats_create,
+    [LAM_OP_BN_APPLY] = lam_cpu_bn_apply_create,
+    [LAM_OP_BN_BWD_STATS] = lam_cpu_bn_bwd_stats_create,
+    [LAM_OP_BN_BWD_APPLY] = lam_cpu_bn_bwd_apply_create,
+    [LAM_OP_LAYER_NORM] = lam_cpu_layer_norm_create,
+    [LAM_OP_LAYER_NORM_BWD] = lam_cpu_layer_norm_bwd_create,
 
     /* elementwise */
+    [LAM_OP_RELU] = lam_cpu_relu_create,
+    [LAM_OP_RELU_BWD] = lam_cpu_relu_bwd_create,
+    [LAM_OP_GELU] = lam_cpu_gelu_create,
+    [LAM_OP_GELU_BWD] = lam_cpu_gelu_bwd_create,
+    [LAM_OP_ADD] = lam_cpu_add_create,
+    [LAM_OP_SCALE] = lam_cpu_scale_create,
+    [LAM_OP_CAST] = lam_cpu_cast_create,
 
     /* moving data */
+    [LAM_OP_COPY] = lam_cpu_copy_create,
+    [LAM_OP_CONCAT] = lam_cpu_concat_create,
+    [LAM_OP_SLICE] = lam_cpu_slice_create,
+    [LAM_OP_SLICE_BWD] = lam_cpu_slice_bwd_create,
+    [LAM_OP_PIXEL_SHUFFLE] = lam_cpu_pixel_shuffle_create,
+    [LAM_OP_PIXEL_UNSHUFFLE] = lam_cpu_pixel_unshuffle_create,
+    [LAM_OP_PATCHIFY] = lam_cpu_patchify_create,
+    [LAM_OP_UNPATCHIFY] = lam_cpu_unpatchify_create,
+    [LAM_OP_TOKENS] = lam_cpu_tokens_create,
+    [LAM_OP_TOKENS_BWD] = lam_cpu_tokens_bwd_create,
 
     /* pooling and resizing */
+    [LAM_OP_MAX_POOL] = lam_cpu_max_pool_create,
+    [LAM_OP_MAX_POOL_BWD] = lam_cpu_max_pool_bwd_create,
+    [LAM_OP_AVG_POOL] = lam_cpu_avg_pool_create,
+    [LAM_OP_AVG_POOL_BWD] = lam_cpu_avg_pool_bwd_create,
+    [LAM_OP_GLOBAL_AVG_POOL] = lam_cpu_global_avg_pool_create,
+    [LAM_OP_GLOBAL_AVG_POOL_BWD] = lam_cpu_global_avg_pool_bwd_create,
 
     /* losses */
+    [LAM_OP_CROSS_ENTROPY] = lam_cpu_cross_entropy_create,
+    [LAM_OP_CROSS_ENTROPY_BWD] = lam_cpu_cross_entropy_bwd_create,
+    [LAM_OP_L1] = lam_cpu_l1_create,
+    [LAM_OP_MSE] = lam_cpu_mse_create,
+    [LAM_OP_SMOOTH_L1] = lam_cpu_smooth_l1_create,
+    [LAM_OP_BCE_LOGITS] = lam_cpu_bce_logits_create,
+    [LAM_OP_FOCAL] = lam_cpu_focal_create,
+    [LAM_OP_LOSS_BWD] = lam_cpu_loss_bwd_create,
 };
 
 lam_cpu_create_fn lam_cpu_create_for(enum lam_op_kind kind) {

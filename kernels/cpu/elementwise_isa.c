@@ -1,0 +1,112 @@
+/* Elementwise ops, vectorised: four vectors at a time, then single ones, then what is left. In a blocked
+ * layout the padding is part of the array; every function here gives 0 for 0, so it stays zero. */
+#include "cpu/elementwise_isa.h"
+
+#include "cpu/cpu_kernel.h"
+#include "cpu/simd_math.h"
+
+enum { UNROLL = 4 };
+enum function { RELU, RELU_BWD, GELU, GELU_BWD, ADD, SCALE, CAST };
+
+LAM_INLINE vf gelu(vf x) {
+    vf y = v_fma(x, v_normal_half(x), x * v_set(0.5f));
+    return v_where_greater(v_set(-5.6f), x, v_zero(), y);
+}
+
+/* Phi(x) + x phi(x) */
+LAM_INLINE vf gelu_slope(vf x) {
+    vf near = v_min(v_set(9), v_max(v_set(-9), x));
+    vf density = v_exp(near * near * v_set(-0.5f)) * v_set(0.3989422804f);
+    return v_fma(near, density, v_normal_half(x) + v_set(0.5f));
+}
+
+LAM_INLINE vf value(enum function f, vf a, vf b, vf factor) {
+    switch (f) {
+    case RELU:
+        return v_relu(a);
+    case RELU_BWD:
+        return v_where_greater(b, v_zero(), a, v_zero());
+    case GELU:
+        return gelu(a);
+    case GELU_BWD:
+        return a * gelu_slope(b);
+    case ADD:
+        return a + b;
+    case SCALE:
+        return a * factor;
+    case CAST:
+        break;
+    }
+    return a;
+}
+
+/* Types of the first operand, of the second, and of the result. */
+LAM_INLINE void at(enum function f, const void *a, const void *b, void *out, vf factor, int64_t i, int n,
+                   enum lam_simd_type first, enum lam_simd_type second, enum lam_simd_type to) {
+    bool binary = f == RELU_BWD || f == GELU_BWD || f == ADD;
+    vf y = binary ? v_load(b, i, n, second) : v_zero();
+    v_store(out, i, value(f, v_load(a, i, n, first), y, factor), n, to);
+}
+
+LAM_INLINE void loop(enum function f, const void *a, const void *b, void *out, int64_t count, float factor,
+                     enum lam_simd_type first, enum lam_simd_type second, enum lam_simd_type to) {
+    const vf v = v_set(factor);
+    int64_t i = 0;
+    for (; i + UNROLL * LAM_V <= count; i += UNROLL * LAM_V)
+        for (int k = 0; k < UNROLL; k++) at(f, a, b, out, v, i + k * LAM_V, LAM_V, first, second, to);
+    for (; i + LAM_V <= count; i += LAM_V) at(f, a, b, out, v, i, LAM_V, first, second, to);
+    if (i < count) at(f, a, b, out, v, i, (int)(count - i), first, second, to);
+}
+
+#define DEFINE(name, function, first, second, to)                                                            \
+    static void name(const void *a, const void *b, void *out, int64_t count, float factor) {                 \
+        loop(function, a, b, out, count, factor, LAM_SIMD_##first, LAM_SIMD_##second, LAM_SIMD_##to);        \
+    }
+#define DEFINE_TYPES(name, function)                                                                         \
+    DEFINE(name##_f32, function, F32, F32, F32)                                                              \
+    DEFINE(name##_bf16, function, BF16, BF16, BF16)                                                          \
+    DEFINE(name##_bf16_hw, function, BF16_HW, BF16_HW, BF16_HW)
+DEFINE_TYPES(relu, RELU)
+DEFINE_TYPES(relu_bwd, RELU_BWD)
+DEFINE_TYPES(gelu, GELU)
+DEFINE_TYPES(gelu_bwd, GELU_BWD)
+DEFINE_TYPES(add, ADD)
+DEFINE_TYPES(scale, SCALE)
+DEFINE(to_f32, CAST, BF16, BF16, F32)
+DEFINE(from_f32_bf16, CAST, F32, F32, BF16)
+DEFINE(from_f32_bf16_hw, CAST, F32, F32, BF16_HW)
+DEFINE(add_f32_bf16, ADD, BF16, F32, BF16)
+DEFINE(add_f32_bf16_hw, ADD, BF16_HW, F32, BF16_HW)
+DEFINE(sum_f32_bf16, ADD, BF16, F32, F32)
+
+static void from_u8_f32(const void *a, const void *b, void *out, int64_t count, float factor) {
+    (void)b, (void)factor;
+    for (int64_t i = 0; i < count; i++) ((float *)out)[i] = (float)((const uint8_t *)a)[i];
+}
+
+/* 0..255 have at most 8 significant bits: exact in bf16 */
+static void from_u8_bf16(const void *a, const void *b, void *out, int64_t count, float factor) {
+    (void)b, (void)factor;
+    for (int64_t i = 0; i < count; i++) {
+        float x = (float)((const uint8_t *)a)[i];
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        ((uint16_t *)out)[i] = (uint16_t)(bits >> 16);
+    }
+}
+
+#define TYPES(name)                                                                                          \
+    { name##_f32, name##_bf16, name##_bf16_hw }
+const struct lam_elementwise_kernels LAM_ISA_NAME(lam_elementwise) = {
+    .relu = TYPES(relu),
+    .relu_bwd = TYPES(relu_bwd),
+    .gelu = TYPES(gelu),
+    .gelu_bwd = TYPES(gelu_bwd),
+    .add = TYPES(add),
+    .scale = TYPES(scale),
+    .add_f32 = {add_f32, add_f32_bf16, add_f32_bf16_hw},
+    .sum_f32 = {add_f32, sum_f32_bf16, sum_f32_bf16},
+    .to_f32 = to_f32,
+    .from_f32 = {NULL, from_f32_bf16, from_f32_bf16_hw},
+    .from_u8 = {from_u8_f32, from_u8_bf16, from_u8_bf16},
+};

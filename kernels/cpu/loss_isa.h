@@ -1,0 +1,36 @@
+/* Vector loops behind loss.c. */
+#ifndef LAM_CPU_LOSS_ISA_H
+#define LAM_CPU_LOSS_ISA_H
+
+#include "device/op.h"
+
+#include "cpu/simd_type.h"
+
+/* Elementwise losses over `count` elements, target f32. `sum` returns the unscaled loss; `slope` writes its
+ * derivative times scale, in the type of x. */
+typedef double (*lam_loss_sum_fn)(const void *x, const float *target, int64_t count,
+                                  const struct lam_loss_attr *loss);
+typedef void (*lam_loss_slope_fn)(const void *x, const float *target, void *dx, int64_t count,
+                                  const struct lam_loss_attr *loss);
+
+/* Rows of logits against the target distribution (1 - s) t + s / K, with t one-hot at `label`, or `target`
+ * where that is not NULL. The sum returns the unscaled cross entropy of one row. */
+struct lam_cross_entropy_row {
+    const void *logits;
+    const float *target;
+    int64_t label, classes;
+    float smoothing, scale;
+    void *dlogits; /* slope only */
+};
+
+struct lam_loss_kernels {
+    struct {
+        lam_loss_sum_fn sum[LAM_SIMD_TYPES];
+        lam_loss_slope_fn slope[LAM_SIMD_TYPES];
+    } l1, mse, smooth_l1, bce, focal;
+    double (*cross_entropy[LAM_SIMD_TYPES])(const struct lam_cross_entropy_row *row);
+    void (*cross_entropy_slope[LAM_SIMD_TYPES])(const struct lam_cross_entropy_row *row);
+};
+extern const struct lam_loss_kernels lam_loss_v2, lam_loss_v3, lam_loss_v4;
+
+#endif

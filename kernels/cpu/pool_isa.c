@@ -1,0 +1,190 @@
+/* Pooling, vectorised over the channels of a block (PLAIN has one channel in a vector: right, but slow; it is
+ * only met below 16 channels).
+ *
+ * The backward passes gather: each input pixel sums the positions whose windows hold it, in f32, and is
+ * written once. */
+#include "cpu/pool_isa.h"
+
+#include <math.h>
+
+#include "cpu/cpu_kernel.h"
+#include "cpu/simd_block.h"
+
+/* ---- global average ---- */
+
+LAM_INLINE float read_one(const void *p, int64_t i, enum lam_simd_type type) {
+    return type == LAM_SIMD_F32 ? ((const float *)p)[i] : lam_bf16_to_f32(((const uint16_t *)p)[i]);
+}
+
+LAM_INLINE void write_one(void *p, int64_t i, float x, enum lam_simd_type type) {
+    if (type == LAM_SIMD_F32)
+        ((float *)p)[i] = x;
+    else
+        ((uint16_t *)p)[i] = lam_f32_to_bf16(x);
+}
+
+LAM_INLINE void global_plane(const struct lam_global_pool_slice *s, int64_t sample, int64_t group,
+                             enum lam_simd_type type, int period) {
+    int64_t plane = s->pixels * s->block, i = (sample * s->groups + group) * plane, end = i + plane;
+    vf sums[LAM_UNROLL];
+    for (int k = 0; k < LAM_UNROLL; k++) sums[k] = v_zero();
+    for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
+        for (int k = 0; k < LAM_UNROLL; k++) sums[k] += v_load(s->in, i + k * LAM_V, LAM_V, type);
+    for (int k = 0; i < end; i += LAM_V, k++)
+        sums[k] += v_load(s->in, i, end - i < LAM_V ? (int)(end - i) : LAM_V, type);
+    float total[16] = {0};
+    v_fold_unrolled(sums, period, s->block, total);
+    const float share = 1 / (float)s->pixels;
+    for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
+        write_one(s->out, sample * s->channels + c, total[c - group * s->block] * share, type);
+}
+
+LAM_INLINE void global_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type, int period) {
+    const struct lam_global_pool_slice s = *slice;
+    for (int64_t n = 0; n < s.samples; n++)
+        for (int64_t g = 0; g < s.groups; g++) global_plane(&s, n, g, type, period);
+}
+
+LAM_INLINE void global_bwd_plane(const struct lam_global_pool_slice *s, int64_t sample, int64_t group,
+                                 enum lam_simd_type type, int period) {
+    int64_t plane = s->pixels * s->block, i = (sample * s->groups + group) * plane, end = i + plane;
+    const float share = 1 / (float)s->pixels;
+    float each[16] = {0};
+    for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
+        each[c - group * s->block] = read_one(s->in, sample * s->channels + c, type) * share;
+    vf values[LAM_UNROLL];
+    for (int k = 0; k < period; k++) values[k] = v_spread(each, k, s->block, s->block);
+    for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
+        for (int k = 0; k < LAM_UNROLL; k++) v_store(s->out, i + k * LAM_V, values[k % period], LAM_V, type);
+    for (int k = 0; i < end; i += LAM_V, k++)
+        v_store(s->out, i, values[k % period], end - i < LAM_V ? (int)(end - i) : LAM_V, type);
+}
+
+LAM_INLINE void global_bwd_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type,
+                                int period) {
+    const struct lam_global_pool_slice s = *slice;
+    for (int64_t n = 0; n < s.samples; n++)
+        for (int64_t g = 0; g < s.groups; g++) global_bwd_plane(&s, n, g, type, period);
+}
+
+/* ---- windows ---- */
+
+enum mode { MAX, AVG };
+
+struct range {
+    int begin, end;
+};
+
+/* Input pixels of window position o along one axis. */
+LAM_INLINE struct range window(const struct lam_pool_slice *s, int axis, int o) {
+    int begin = o * s->stride[axis] - s->pad[axis], end = begin + s->kernel[axis];
+    return (struct range){begin < 0 ? 0 : begin, end > s->in_size[axis] ? s->in_size[axis] : end};
+}
+
+/* Window positions that hold input pixel i along one axis. */
+LAM_INLINE struct range positions(const struct lam_pool_slice *s, int axis, int i) {
+    int last = (i + s->pad[axis]) / s->stride[axis], before = i + s->pad[axis] - s->kernel[axis];
+    int first = before < 0 ? 0 : before / s->stride[axis] + 1;
+    return (struct range){first, last + 1 > s->out_size[axis] ? s->out_size[axis] : last + 1};
+}
+
+LAM_INLINE void store_index(int32_t *p, vi index, int n) {
+    v_store_f32_n((float *)(void *)p, (vf)index, n);
+}
+LAM_INLINE vi load_index(const int32_t *p, int n) {
+    return (vi)v_load_f32_n((const float *)(const void *)p, n);
+}
+
+/* One window position; lanes j .. j + n - 1 of the block. `plane` numbers are pixels of the slice's planes.
+ */
+LAM_INLINE void forward_pixel(const struct lam_pool_slice *s, int64_t plane, int oy, int ox, int block, int j,
+                              int n, enum lam_simd_type type, enum mode mode) {
+    struct range ys = window(s, 0, oy), xs = window(s, 1, ox);
+    vf value = mode == MAX ? v_set(-INFINITY) : v_zero();
+    vi index = (vi)v_zero() + (ys.begin * s->in_size[1] + xs.begin);
+    for (int y = ys.begin; y < ys.end; y++)
+        for (int x = xs.begin; x < xs.end; x++) {
+            int at = y * s->in_size[1] + x;
+            vf here = v_load(s->from, (plane * s->in_size[0] * s->in_size[1] + at) * block + j, n, type);
+            if (mode == AVG) {
+                value += here;
+                continue;
+            }
+            vi better = (vi)(here > value) | (vi)(here != here);
+            index = (better & at) | (~better & index);
+            value = (vf)((better & (vi)here) | (~better & (vi)value));
+        }
+    if (mode == AVG) value *= v_set(1 / (float)(s->kernel[0] * s->kernel[1]));
+    int64_t out = ((plane * s->out_size[0] + oy) * s->out_size[1] + ox) * block + j;
+    v_store(s->to, out, value, n, type);
+    if (mode == AVG) return;
+    int64_t there = s->channels - plane % s->groups * block - j; /* padding channels have index 0 */
+    if (there < n) index = (vi)v_keep_lanes((vf)index, there < 0 ? 0 : (int)there);
+    store_index(s->index + out, index, n);
+}
+
+LAM_INLINE void backward_pixel(const struct lam_pool_slice *s, int64_t plane, int y, int x, int block, int j,
+                               int n, enum lam_simd_type type, enum mode mode) {
+    struct range oys = positions(s, 0, y), oxs = positions(s, 1, x);
+    const int at = y * s->in_size[1] + x;
+    vf sum = v_zero();
+    for (int oy = oys.begin; oy < oys.end; oy++)
+        for (int ox = oxs.begin; ox < oxs.end; ox++) {
+            int64_t out = ((plane * s->out_size[0] + oy) * s->out_size[1] + ox) * block + j;
+            vf gradient = v_load(s->from, out, n, type);
+            if (mode == MAX)
+                sum += v_where_same(load_index(s->index + out, n), (vi)v_zero() + at, gradient, v_zero());
+            else
+                sum += gradient;
+        }
+    if (mode == AVG) sum *= v_set(1 / (float)(s->kernel[0] * s->kernel[1]));
+    v_store(s->to, (plane * s->in_size[0] * s->in_size[1] + at) * block + j, sum, n, type);
+}
+
+LAM_INLINE void windows(const struct lam_pool_slice *slice, enum lam_simd_type type, enum mode mode,
+                        bool backward, int block) {
+    const struct lam_pool_slice s = *slice;
+    const int lanes = block < LAM_V ? block : LAM_V;
+    const int *size = backward ? s.in_size : s.out_size;
+    for (int64_t p = 0; p < s.planes; p++)
+        for (int y = 0; y < size[0]; y++)
+            for (int x = 0; x < size[1]; x++)
+                for (int j = 0; j < block; j += lanes) {
+                    if (backward)
+                        backward_pixel(&s, p, y, x, block, j, lanes, type, mode);
+                    else
+                        forward_pixel(&s, p, y, x, block, j, lanes, type, mode);
+                }
+}
+
+#define DEFINE_WINDOWS(name, type, mode, backward)                                                           \
+    static void name##_##type(const struct lam_pool_slice *s) {                                              \
+        if (s->block == 16)                                                                                  \
+            windows(s, LAM_SIMD_##type, mode, backward, 16);                                                 \
+        else if (s->block == 8)                                                                              \
+            windows(s, LAM_SIMD_##type, mode, backward, 8);                                                  \
+        else                                                                                                 \
+            windows(s, LAM_SIMD_##type, mode, backward, 1);                                                  \
+    }
+#define DEFINE(type)                                                                                         \
+    static void global_##type(const struct lam_global_pool_slice *s) {                                       \
+        LAM_BY_PERIOD(s->block, global_body, s, LAM_SIMD_##type)                                             \
+    }                                                                                                        \
+    static void global_bwd_##type(const struct lam_global_pool_slice *s){                                    \
+        LAM_BY_PERIOD(s->block, global_bwd_body, s, LAM_SIMD_##type)} DEFINE_WINDOWS(max, type, MAX, false)  \
+        DEFINE_WINDOWS(max_bwd, type, MAX, true) DEFINE_WINDOWS(avg, type, AVG, false)                       \
+            DEFINE_WINDOWS(avg_bwd, type, AVG, true)
+DEFINE(F32)
+DEFINE(BF16)
+DEFINE(BF16_HW)
+
+#define TYPES(name)                                                                                          \
+    { name##_F32, name##_BF16, name##_BF16_HW }
+const struct lam_pool_kernels LAM_ISA_NAME(lam_pool) = {
+    .global = TYPES(global),
+    .global_bwd = TYPES(global_bwd),
+    .max = TYPES(max),
+    .max_bwd = TYPES(max_bwd),
+    .avg = TYPES(avg),
+    .avg_bwd = TYPES(avg_bwd),
+};

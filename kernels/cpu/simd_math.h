@@ -1,0 +1,76 @@
+/* Elementary functions on vectors, for the *_isa.c files. The coefficients are minimax fits of our own; the
+ * errors said are of the fit, to which a few roundings come. */
+#ifndef LAM_CPU_SIMD_MATH_H
+#define LAM_CPU_SIMD_MATH_H
+
+#include "cpu/simd.h"
+
+/* 2^n for whole n in [-126, 127]. */
+LAM_INLINE vf v_power_of_two(vf n) {
+    return (vf)((v_to_int(n) + 127) << 23);
+}
+
+/* e^x, relative error 3e-9; x in [-87, 88], beyond which it stays at the value there. NaN gives NaN. */
+LAM_INLINE vf v_exp(vf x) {
+    x = v_min(v_set(88.0f), v_max(v_set(-87.0f), x));
+    vf n = v_round(x * v_set(1.442695041f));
+    vf r = v_fnma(n, v_set(0.693359375f), x); /* ln 2 in two parts: the first product is exact */
+    r = v_fnma(n, v_set(-2.12194440e-4f), r);
+    vf p = v_set(0.00139505309f);
+    p = v_fma(p, r, v_set(0.008368960344f));
+    p = v_fma(p, r, v_set(0.04166620512f));
+    p = v_fma(p, r, v_set(0.1666651823f));
+    p = v_fma(p, r, v_set(0.5000000095f));
+    p = v_fma(p * r, r, r) + v_set(1);
+    return p * v_power_of_two(n);
+}
+
+/* log(1 + u) for u in [0, 1], relative error 1e-8: 2 atanh(s) with s = u / (2 + u). */
+LAM_INLINE vf v_log1p_unit(vf u) {
+    vf s = u / (u + v_set(2)), v = s * s;
+    vf p = v_set(0.2802468284f);
+    p = v_fma(p, v, v_set(0.2799908555f));
+    p = v_fma(p, v, v_set(0.4002170342f));
+    p = v_fma(p, v, v_set(0.6666641303f));
+    return v_fma(s * v, p, s + s);
+}
+
+LAM_INLINE vf v_abs(vf x) {
+    return (vf)((vu)x & 0x7FFFFFFFu);
+}
+LAM_INLINE vf v_negative(vf x) {
+    return (vf)((vu)x ^ 0x80000000u);
+}
+
+/* log(1 + e^x) without overflow. */
+LAM_INLINE vf v_softplus(vf x) {
+    return v_max(v_zero(), x) + v_log1p_unit(v_exp(v_negative(v_abs(x))));
+}
+
+/* 1 / (1 + e^-x) */
+LAM_INLINE vf v_sigmoid(vf x) {
+    vf small = v_exp(v_negative(v_abs(x))), share = v_set(1) / (v_set(1) + small);
+    return v_where_greater(v_zero(), x, small * share, share);
+}
+
+/* Phi(x) - 1/2 of the normal distribution = erf(x / sqrt 2) / 2: x P(x^2) / Q(x^2), absolute error 1e-8 for
+ * |x| <= 5.6, beyond which it stays at the value there. */
+LAM_INLINE vf v_normal_half(vf x) {
+    x = v_min(v_set(5.6f), v_max(v_set(-5.6f), x));
+    vf u = x * x;
+    vf p = v_set(2.215402107e-8f);
+    p = v_fma(p, u, v_set(6.344653425e-6f));
+    p = v_fma(p, u, v_set(1.731247709e-4f));
+    p = v_fma(p, u, v_set(4.702846462e-3f));
+    p = v_fma(p, u, v_set(0.0343124192f));
+    p = v_fma(p, u, v_set(0.3989422287f));
+    vf q = v_set(1.179572963e-6f);
+    q = v_fma(q, u, v_set(7.483149958e-5f));
+    q = v_fma(q, u, v_set(1.908946353e-3f));
+    q = v_fma(q, u, v_set(0.02890229099f));
+    q = v_fma(q, u, v_set(0.2526742894f));
+    q = v_fma(q, u, v_set(1));
+    return x * p / q;
+}
+
+#endif
