@@ -464,6 +464,7 @@ lam_status op_from_text(const char *text, struct op_case *result) {
     result->op.kind = kind;
     builders[kind](&w, &result->op, dtype_word(&w, "dtype"));
     result->offset = real(&w, "offset", 0);
+    result->absolute = real(&w, "absolute", 1e-30); /* below that f32 underflows */
     result->ties = flag(&w, "ties");
     result->measure = flag(&w, "measure");
     for (int i = 0; i < w.count; i++)

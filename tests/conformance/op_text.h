@@ -22,7 +22,8 @@
  *     l1 mse smooth_l1 bce_logits focal, loss_bwd of=NAME   shape; scale beta alpha gamma
  *
  * dtype is that of batched activations, f32 unless given. Words for the suite (suite.h): offset= is added to
- * the random activations; ties draws them from few values; measure also times the choices.
+ * the random activations (not to a loss's target); ties draws them from few values; absolute= allows each
+ * element this error besides the relative one; measure also times the choices.
  */
 #ifndef LAM_TESTS_OP_TEXT_H
 #define LAM_TESTS_OP_TEXT_H
@@ -32,7 +33,7 @@
 
 struct op_case {
     struct lam_op op; /* all operands PLAIN */
-    double offset;
+    double offset, absolute;
     bool ties, measure;
 };
 

@@ -1,0 +1,58 @@
+/* Elementwise ops against the reference. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "conformance/suite.h"
+
+#define FOR_BOTH_DTYPES(line) line, line " dtype=bf16"
+
+#define SHAPES(op)                                                                                           \
+    FOR_BOTH_DTYPES(op " shape=5x16x7x7"), FOR_BOTH_DTYPES(op " shape=2x17x5x3"),                            \
+        FOR_BOTH_DTYPES(op " shape=8x65x48"), op " shape=1x1", op " shape=5x3x9x9", op " shape=8x40x1x1",    \
+        op " shape=3x1000", op " shape=2x12x6x5", op " shape=5x64x2x2"
+
+static const char *const activations[] = {SHAPES("relu"),
+                                          SHAPES("relu_bwd"),
+                                          SHAPES("gelu"),
+                                          SHAPES("gelu_bwd"),
+                                          "gelu shape=5x64 offset=8",
+                                          "gelu shape=5x64 offset=-8 absolute=1e-6",
+                                          "relu shape=5x40x3x3 ties"};
+
+static const char *const sums[] = {
+    SHAPES("add"),
+    "add shape=16x3x3x3 shared",
+    "add shape=1 shared",
+    "add shape=1000 shared",
+    SHAPES("scale"),
+    "scale shape=33 factor=-2 shared",
+    "scale shape=1 factor=0.1 shared",
+};
+
+static const char *const casts[] = {
+    "cast shape=5x17x4x4 from=f32 to=bf16", "cast shape=5x17x4x4 from=bf16 to=f32",
+    "cast shape=8x33 from=f32 to=bf16",     "cast shape=8x33 from=bf16 to=f32",
+    "cast shape=2x64x3x3 from=f32 to=bf16", "cast shape=5x3x8x8 from=u8 to=f32",
+    "cast shape=5x3x7x9 from=u8 to=bf16",   "cast shape=3x7 from=u8 to=f32",
+};
+
+static void test_activations(void **state) {
+    SUITE_RUN(state, activations);
+}
+static void test_sums(void **state) {
+    SUITE_RUN(state, sums);
+}
+static void test_casts(void **state) {
+    SUITE_RUN(state, casts);
+}
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_casts),
+    };
+    return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
+}
