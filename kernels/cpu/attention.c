@@ -255,7 +255,7 @@ static lam_status create(const struct lam_op *op, const struct lam_operand *qkv,
     a->packed_bytes = across > along ? across : along;
     if (backward)
         a->scratch_bytes =
-            lam_gemm_transposed_scratch_bytes(a->format, a->head_features, a->tokens, a->outside);
+            lam_gemm_transposed_scratch_bytes(a->format, a->tokens, a->head_features, a->tokens, a->outside);
     struct work unused;
     a->kernel.workspace_bytes = work_layout(a, backward, NULL, &unused);
     *kernel = &a->kernel;

@@ -6,9 +6,10 @@
  * a bf16 C cannot hold partial sums, so there k is one block.
  *
  * C = A^T B (weight gradients: k counts the rows of a slice, m and n are features) packs a block of B that
- * stays in L2, and one tile's columns of A at a time, which then meet all panels of the block. A packed value
- * is used m (or n) times, which pays for packing many times over; strided reads of both operands would fall
- * into few sets of the L1 cache, because features are often multiples of 64.
+ * stays in L2, and streams its panels past each tile of A. One step of A is a run of elements, which f32
+ * tiles broadcast from where they are; for pairs of bf16 and for widening a block of A is packed as well. B
+ * is packed because a strided panel would fall into few sets of the L1 cache: features are often multiples
+ * of 64.
  */
 #include "cpu/gemm.h"
 
@@ -17,11 +18,12 @@
 #include "cpu/simd_type.h"
 
 enum {
-    BLOCK_K = 256,       /* steps */
-    BLOCK_TILES = 8,     /* tiles in a block of rows */
-    BLOCK_COLUMNS = 384, /* of B packed at a time by the transposed product */
+    BLOCK_K = 256,       /* steps in a block of k */
+    BLOCK_TILES = 14,    /* tiles in a block of rows */
+    BLOCK_DEPTH = 384,   /* steps in a block of k of the transposed product */
+    BLOCK_COLUMNS = 192, /* columns of B in one */
     WIDENED_COLUMNS =
-        16, /* of slack behind each widened row, so that rows do not fall into the same cache set */
+        16, /* slack behind each widened row, so that rows do not fall into the same cache set */
 };
 
 enum lam_gemm_format lam_gemm_format(enum lam_dtype dtype) {
@@ -38,6 +40,11 @@ static int64_t round_up(int64_t x, int64_t unit) {
 }
 static int64_t blocks_of(int64_t count, int64_t largest) {
     return (count + largest - 1) / largest;
+}
+/* Rows of a tile when m rows are cut into as few tiles as possible, as even as possible; the last has the
+ * rest. */
+static int64_t height_of(const struct lam_gemm_tiles *t, int64_t m) {
+    return blocks_of(m, blocks_of(m, t->rows));
 }
 static int64_t part_begin(int64_t count, int64_t part, int64_t parts) {
     return count * part / parts;
@@ -68,26 +75,53 @@ size_t lam_gemm_packed_bytes(enum lam_gemm_format format, int64_t k, int64_t n) 
     return (size_t)(steps_of(t, k) * round_up(n, t->vector)) * sizeof(float);
 }
 
+static const void *element(const struct lam_gemm_operand *b, ptrdiff_t index) {
+    return (const char *)b->src + index * (ptrdiff_t)lam_dtype_bytes(b->dtype);
+}
+
+/* Panels [begin, end) of B. */
+static void pack_columns(const struct lam_gemm_tiles *t, const struct lam_gemm_operand *b, int64_t k,
+                         int64_t n, float *packed, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+        struct panel panel = panel_at(t, n, i);
+        t->pack_columns(&(struct lam_gemm_columns){.src = element(b, panel.first * b->stride),
+                                                   .dtype = b->dtype,
+                                                   .stride = b->stride,
+                                                   .k = k,
+                                                   .columns = panel.columns,
+                                                   .width = panel.vectors * t->vector,
+                                                   .dst = packed + panel.first * steps_of(t, k)});
+    }
+}
+
+/* The same: all panels of two vectors at once, then one of a single vector. */
+static void pack_rows(const struct lam_gemm_tiles *t, const struct lam_gemm_operand *b, int64_t k, int64_t n,
+                      float *packed, int64_t begin, int64_t end) {
+    while (begin < end) {
+        struct panel first = panel_at(t, n, begin), last = panel_at(t, n, end - 1);
+        int64_t panels = first.vectors == last.vectors ? end - begin : end - begin - 1;
+        t->pack_rows(&(struct lam_gemm_rows){.src = element(b, first.first),
+                                             .dtype = b->dtype,
+                                             .stride = b->stride,
+                                             .k = k,
+                                             .columns = n - first.first,
+                                             .panels = panels,
+                                             .advance = first.vectors * t->vector,
+                                             .width = first.vectors * t->vector,
+                                             .dst = packed + first.first * steps_of(t, k)});
+        begin += panels;
+    }
+}
+
 void lam_gemm_pack(enum lam_gemm_format format, const struct lam_gemm_operand *b, int64_t k, int64_t n,
                    void *packed, int part, int parts) {
     const struct lam_gemm_tiles *t = tiles_of(format);
     int64_t begin, end;
     lam_part(panels_of(t, n), part, parts, &begin, &end);
-    for (int64_t i = begin; i < end; i++) {
-        struct panel panel = panel_at(t, n, i);
-        ptrdiff_t from = panel.first * (b->columns_apart ? b->stride : 1);
-        struct lam_gemm_panel p = {.src = (const char *)b->src + from * (ptrdiff_t)lam_dtype_bytes(b->dtype),
-                                   .dtype = b->dtype,
-                                   .stride = b->stride,
-                                   .k = k,
-                                   .columns = panel.columns,
-                                   .width = panel.vectors * t->vector,
-                                   .dst = (float *)packed + panel.first * steps_of(t, k)};
-        if (b->columns_apart)
-            t->pack_columns(&p);
-        else
-            t->pack_rows(&p);
-    }
+    if (b->columns_apart)
+        pack_columns(t, b, k, n, packed, begin, end);
+    else
+        pack_rows(t, b, k, n, packed, begin, end);
 }
 
 /* ---- C = A B ---- */
@@ -98,7 +132,7 @@ struct row_block {
     const struct lam_gemm_tiles *t;
     const char *a; /* the block's first row (or its widened copy) */
     ptrdiff_t a_row;
-    int64_t first_tile, end_tile, tiles; /* of `tiles` in all */
+    int64_t first, end, height; /* rows; of a tile */
 };
 
 static void multiply_panel(const struct row_block *r, int64_t index) {
@@ -109,11 +143,10 @@ static void multiply_panel(const struct row_block *r, int64_t index) {
     int64_t blocks = g->c_dtype == LAM_F32 ? blocks_of(whole, BLOCK_K) : 1;
     if (blocks < 1) blocks = 1;
     size_t c_bytes = lam_dtype_bytes(g->c_dtype);
-    int64_t first_row = part_begin(g->m, r->first_tile, r->tiles);
     for (int64_t block = 0; block < blocks; block++) {
         int64_t step = part_begin(whole, block, blocks);
         struct lam_gemm_tile tile = {
-            .a_row = r->a_row,
+            .a_stride = r->a_row,
             .b =
                 (const char *)((const float *)g->b + panel.first * packed + step * panel.vectors * t->vector),
             .steps = part_begin(whole, block + 1, blocks) - step,
@@ -124,26 +157,26 @@ static void multiply_panel(const struct row_block *r, int64_t index) {
             .bias = g->bias && block == 0 ? g->bias + panel.first : NULL,
             .columns = panel.columns,
         };
-        for (int64_t i = r->first_tile; i < r->end_tile; i++) {
-            int64_t row = part_begin(g->m, i, r->tiles), end = part_begin(g->m, i + 1, r->tiles);
-            tile.a = r->a + (row - first_row) * r->a_row + 4 * step;
+        for (int64_t row = r->first; row < r->end; row += r->height) {
+            int64_t height = row + r->height < r->end ? r->height : r->end - row;
+            tile.a = r->a + (row - r->first) * r->a_row + 4 * step;
             tile.c = (char *)g->c + (size_t)(row * g->c_stride + panel.first) * c_bytes;
-            t->in_place[end - row - 1][panel.vectors - 1](&tile);
+            t->by_rows[height - 1][panel.vectors - 1](&tile);
         }
     }
 }
 
 void lam_gemm(const struct lam_gemm *g) {
     const struct lam_gemm_tiles *t = tiles_of(g->format);
-    struct row_block r = {.g = g, .t = t, .tiles = blocks_of(g->m, t->rows)};
+    struct row_block r = {.g = g, .t = t, .height = height_of(t, g->m)};
     ptrdiff_t row_floats = g->k + WIDENED_COLUMNS;
-    for (; r.first_tile < r.tiles; r.first_tile = r.end_tile) {
-        r.end_tile = r.first_tile + BLOCK_TILES < r.tiles ? r.first_tile + BLOCK_TILES : r.tiles;
-        int64_t row = part_begin(g->m, r.first_tile, r.tiles), end = part_begin(g->m, r.end_tile, r.tiles);
+    for (; r.first < g->m; r.first = r.end) {
+        r.end = r.first + BLOCK_TILES * r.height;
+        if (r.end > g->m) r.end = g->m;
         r.a_row = g->a_stride * (g->format == LAM_GEMM_F32 ? 4 : 2);
-        r.a = (const char *)g->a + row * r.a_row;
+        r.a = (const char *)g->a + r.first * r.a_row;
         if (g->format == LAM_GEMM_WIDENED) {
-            lam_gemm_widen(end - row, g->k, (const uint16_t *)r.a, g->a_stride, g->scratch, row_floats);
+            lam_gemm_widen(r.end - r.first, g->k, (const uint16_t *)r.a, g->a_stride, g->scratch, row_floats);
             r.a_row = row_floats * (ptrdiff_t)sizeof(float);
             r.a = g->scratch;
         }
@@ -159,92 +192,126 @@ size_t lam_gemm_scratch_bytes(enum lam_gemm_format format, int64_t m, int64_t k)
 
 /* ---- C = A^T B ---- */
 
-/* Rows [row, row + rows) of k, columns [column, column + columns) of B: packed, then met by all of A's
- * columns. */
-struct inner_block {
-    const struct lam_gemm *g;
-    const struct lam_gemm_tiles *t;
-    enum lam_dtype dtype; /* of A and B */
-    int64_t row, rows, column, columns;
-    bool accumulate;
-    float *b, *a; /* scratch: the block of B, one tile of A */
+/* How A^T B is cut: k into pieces of `depth`, the rows of C into blocks of `rows` (whole tiles), its columns
+ * into blocks of `columns` (whole panels). */
+struct cut {
+    int64_t depth, height, rows, columns;
+    int64_t b_floats, a_floats; /* of a packed block; A is 0 if read in place */
 };
 
-static void multiply_inner_block(const struct inner_block *in) {
+static struct cut cut_of(enum lam_gemm_format format, int64_t m, int64_t n, int64_t k,
+                         enum lam_dtype c_dtype) {
+    const struct lam_gemm_tiles *t = tiles_of(format);
+    struct cut cut = {.height = height_of(t, m)};
+    int64_t depths = c_dtype == LAM_F32 ? blocks_of(steps_of(t, k), BLOCK_DEPTH) : 1;
+    cut.depth = blocks_of(k, depths);
+    cut.rows = BLOCK_TILES * cut.height;
+    if (cut.rows > m) cut.rows = m;
+    cut.columns = 2 * t->vector * blocks_of(panels_of(t, n), blocks_of(n, BLOCK_COLUMNS));
+    if (cut.columns > n) cut.columns = n;
+    int64_t steps = steps_of(t, cut.depth);
+    cut.b_floats = round_up(steps * round_up(cut.columns, t->vector), 16);
+    cut.a_floats = format == LAM_GEMM_F32 ? 0 : steps * blocks_of(cut.rows, cut.height) * t->a_step;
+    return cut;
+}
+
+/* A block of C, += rows [k, k_end) of A and B. */
+struct block {
+    const struct lam_gemm *g;
+    const struct lam_gemm_tiles *t;
+    const struct cut *cut;
+    int64_t k, k_end, row, row_end, column, column_end;
+    struct lam_gemm_operand a, b; /* from row k on */
+    float *b_packed, *a_packed;
+};
+
+static void pack_b_block(const struct block *in) {
+    struct lam_gemm_operand b = in->b;
+    b.src = element(&in->b, in->column);
+    int64_t columns = in->column_end - in->column;
+    pack_rows(in->t, &b, in->k_end - in->k, columns, in->b_packed, 0, panels_of(in->t, columns));
+}
+
+static void pack_a_block(const struct block *in) {
+    in->t->pack_rows(&(struct lam_gemm_rows){.src = element(&in->a, in->row),
+                                             .dtype = in->a.dtype,
+                                             .stride = in->a.stride,
+                                             .k = in->k_end - in->k,
+                                             .columns = in->g->m - in->row,
+                                             .panels = blocks_of(in->row_end - in->row, in->cut->height),
+                                             .advance = (int)in->cut->height,
+                                             .width = in->t->a_step,
+                                             .dst = in->a_packed});
+}
+
+static void multiply_block(const struct block *in) {
     const struct lam_gemm *g = in->g;
     const struct lam_gemm_tiles *t = in->t;
-    ptrdiff_t bytes = (ptrdiff_t)lam_dtype_bytes(in->dtype);
-    struct lam_gemm_operand b = {.src = (const char *)g->b + (in->row * g->b_stride + in->column) * bytes,
-                                 .dtype = in->dtype,
-                                 .stride = g->b_stride};
-    lam_gemm_pack(g->format, &b, in->rows, in->columns, in->b, 0, 1);
-    int64_t tiles = blocks_of(g->m, t->rows), steps = steps_of(t, in->rows);
-    size_t c_bytes = lam_dtype_bytes(g->c_dtype);
-    for (int64_t i = 0; i < tiles; i++) {
-        int64_t row = part_begin(g->m, i, tiles);
-        int height = (int)(part_begin(g->m, i + 1, tiles) - row);
-        struct lam_gemm_panel a = {.src = (const char *)g->a + (in->row * g->a_stride + row) * bytes,
-                                   .dtype = in->dtype,
-                                   .stride = g->a_stride,
-                                   .k = in->rows,
-                                   .columns = height,
-                                   .width = height,
-                                   .dst = in->a};
-        t->pack_rows(&a);
-        for (int64_t j = 0; j < panels_of(t, in->columns); j++) {
-            struct panel panel = panel_at(t, in->columns, j);
+    bool in_place = in->cut->a_floats == 0;
+    int64_t steps = steps_of(t, in->k_end - in->k), columns = in->column_end - in->column;
+    ptrdiff_t a_step = in_place ? in->a.stride : t->a_step,
+              a_tile = in_place ? in->cut->height : steps * a_step;
+    const float *a = in_place ? element(&in->a, in->row) : in->a_packed;
+    for (int64_t row = in->row; row < in->row_end; row += in->cut->height, a += a_tile) {
+        int64_t height = row + in->cut->height < in->row_end ? in->cut->height : in->row_end - row;
+        for (int64_t j = 0; j < panels_of(t, columns); j++) {
+            struct panel panel = panel_at(t, columns, j);
+            int64_t c = row * g->c_stride + in->column + panel.first;
             struct lam_gemm_tile tile = {
-                .a = (const char *)in->a,
-                .b = (const char *)(in->b + panel.first * steps),
+                .a = (const char *)a,
+                .a_stride = a_step * (ptrdiff_t)sizeof *a,
+                .b = (const char *)(in->b_packed + panel.first * steps),
                 .steps = steps,
-                .c = (char *)g->c + (size_t)(row * g->c_stride + in->column + panel.first) * c_bytes,
+                .c = (char *)g->c + c * (int64_t)lam_dtype_bytes(g->c_dtype),
                 .c_row = g->c_stride,
                 .c_bf16 = g->c_dtype == LAM_BF16,
-                .accumulate = in->accumulate,
+                .accumulate = g->accumulate || in->k > 0,
                 .columns = panel.columns,
             };
-            t->packed[height - 1][panel.vectors - 1](&tile);
+            t->by_columns[height - 1][panel.vectors - 1](&tile);
         }
     }
 }
 
-/* Bytes of the largest packed block of B. */
-static size_t inner_bytes(enum lam_gemm_format format, int64_t n, int64_t k, enum lam_dtype c_dtype) {
-    int64_t rows = BLOCK_K * tiles_of(format)->pair;
-    if (k < rows || c_dtype == LAM_BF16) rows = k;
-    return lam_gemm_packed_bytes(format, rows, n < BLOCK_COLUMNS ? n : BLOCK_COLUMNS);
+/* All of C, += rows [k, k_end): each block of B meets each block of A. Where A is one block, it is packed
+ * once. */
+static void multiply_depth(struct block *in) {
+    const struct lam_gemm *g = in->g;
+    for (in->column = 0; in->column < g->n; in->column = in->column_end) {
+        in->column_end = in->column + in->cut->columns < g->n ? in->column + in->cut->columns : g->n;
+        pack_b_block(in);
+        for (in->row = 0; in->row < g->m; in->row = in->row_end) {
+            in->row_end = in->row + in->cut->rows < g->m ? in->row + in->cut->rows : g->m;
+            bool packed = in->cut->a_floats == 0 || (in->column > 0 && in->cut->rows == g->m);
+            if (!packed) pack_a_block(in);
+            multiply_block(in);
+        }
+    }
 }
 
 void lam_gemm_transposed(const struct lam_gemm *g) {
-    const struct lam_gemm_tiles *t = tiles_of(g->format);
-    int64_t k_blocks = g->c_dtype == LAM_F32 ? blocks_of(g->k, BLOCK_K * t->pair) : 1;
-    int64_t n_blocks = blocks_of(g->n, BLOCK_COLUMNS);
-    int64_t panels = panels_of(t, g->n), width = 2 * t->vector;
-    for (int64_t j = 0; j < n_blocks; j++)
-        for (int64_t i = 0; i < k_blocks; i++) {
-            int64_t row = part_begin(g->k, i, k_blocks), column = width * part_begin(panels, j, n_blocks);
-            int64_t end = j + 1 < n_blocks ? width * part_begin(panels, j + 1, n_blocks) : g->n;
-            multiply_inner_block(&(struct inner_block){
-                .g = g,
-                .t = t,
-                .dtype = g->format == LAM_GEMM_F32 ? LAM_F32 : LAM_BF16,
-                .row = row,
-                .rows = part_begin(g->k, i + 1, k_blocks) - row,
-                .column = column,
-                .columns = end - column,
-                .accumulate = g->accumulate || i > 0,
-                .b = g->scratch,
-                .a = (float *)((char *)g->scratch + inner_bytes(g->format, g->n, g->k, g->c_dtype)),
-            });
-        }
+    const struct cut cut = cut_of(g->format, g->m, g->n, g->k, g->c_dtype);
+    struct block in = {.g = g, .t = tiles_of(g->format), .cut = &cut, .b_packed = g->scratch};
+    in.a_packed = in.b_packed + cut.b_floats;
+    in.a.dtype = in.b.dtype = g->format == LAM_GEMM_F32 ? LAM_F32 : LAM_BF16;
+    in.a.stride = g->a_stride;
+    in.b.stride = g->b_stride;
+    for (; in.k < g->k; in.k = in.k_end) {
+        in.k_end = in.k + cut.depth < g->k ? in.k + cut.depth : g->k;
+        in.a.src = g->a;
+        in.a.src = element(&in.a, in.k * g->a_stride);
+        in.b.src = g->b;
+        in.b.src = element(&in.b, in.k * g->b_stride);
+        multiply_depth(&in);
+    }
 }
 
-size_t lam_gemm_transposed_scratch_bytes(enum lam_gemm_format format, int64_t n, int64_t k,
+/* A smaller k can be cut into deeper pieces than k itself: ask for the deepest. */
+size_t lam_gemm_transposed_scratch_bytes(enum lam_gemm_format format, int64_t m, int64_t n, int64_t k,
                                          enum lam_dtype c_dtype) {
-    const struct lam_gemm_tiles *t = tiles_of(format);
-    int64_t steps = steps_of(t, k);
-    if (steps > BLOCK_K && c_dtype == LAM_F32) steps = BLOCK_K;
-    return inner_bytes(format, n, k, c_dtype) + (size_t)(steps * t->rows) * sizeof(float);
+    int64_t deepest = BLOCK_DEPTH * tiles_of(format)->pair;
+    const struct cut cut = cut_of(format, m, n, c_dtype == LAM_F32 && k > deepest ? deepest : k, c_dtype);
+    return (size_t)(cut.b_floats + cut.a_floats) * sizeof(float);
 }
 
 void lam_gemm_column_sums(int64_t rows, int64_t columns, const void *src, enum lam_dtype dtype,

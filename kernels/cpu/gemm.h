@@ -47,7 +47,7 @@ struct lam_gemm {
     enum lam_dtype c_dtype; /* f32 or bf16 */
     const float *bias;      /* [n] or NULL; not together with accumulate */
     bool accumulate;        /* f32 only: C += instead of C = */
-    void *scratch;          /* the bytes below, 64-byte aligned, content undefined */
+    void *scratch;          /* the bytes below for this or a larger m and k, 64-byte aligned, undefined */
 };
 
 /* C [m, n] = A [m, k] B + bias, with B packed. */
@@ -56,7 +56,7 @@ size_t lam_gemm_scratch_bytes(enum lam_gemm_format format, int64_t m, int64_t k)
 
 /* C [m, n] = A^T B with A [k, m] and B [k, n] as they are, neither packed. */
 void lam_gemm_transposed(const struct lam_gemm *g);
-size_t lam_gemm_transposed_scratch_bytes(enum lam_gemm_format format, int64_t n, int64_t k,
+size_t lam_gemm_transposed_scratch_bytes(enum lam_gemm_format format, int64_t m, int64_t n, int64_t k,
                                          enum lam_dtype c_dtype);
 
 /* sum[j] = (accumulate ? sum[j] : 0) + sum over i of src[i][j], [rows, columns]. */

@@ -9,6 +9,7 @@
 #if LAM_V == 16
 
 #define TILE_ROWS   14
+#define TILE_STEP   16
 #define TILE_PAIRS  true
 #define TILE_TYPE   LAM_SIMD_BF16_HW
 #define TILE_TARGET __attribute__((target("avx512bf16")))
@@ -17,33 +18,47 @@ LAM_INLINE TILE_TARGET vf tile_multiply(vf a, vf b, vf c) {
 }
 #include "cpu/gemm_tile.h"
 
+enum { PACK_ROWS = 16 };
+
 /* Elements as the high halves of words; the low halves are 0. */
-LAM_INLINE vu load_high(const struct lam_gemm_panel *p, int64_t i, int n, enum lam_simd_type type) {
+LAM_INLINE vu load_high(const void *src, int64_t i, int n, enum lam_simd_type type) {
     if (n <= 0) return (vu)v_zero();
-    vf v = v_load(p->src, i, n, type);
+    vf v = v_load(src, i, n, type);
     if (type == LAM_SIMD_F32) v = v_widen(v_narrow(v, LAM_SIMD_BF16_HW));
     return (vu)v;
 }
 
-LAM_INLINE void pack_rows_of(const struct lam_gemm_panel *p, enum lam_simd_type type) {
-    float *dst = p->dst;
-    for (int64_t s = 0; s < p->k; s += 2, dst += p->width)
-        for (int j = 0; j < p->width; j += LAM_V) {
-            vu first = load_high(p, s * p->stride + j, p->columns - j, type);
-            vu second = (vu)v_zero();
-            if (s + 1 < p->k) second = load_high(p, (s + 1) * p->stride + j, p->columns - j, type);
-            v_store_f32_n(dst + j, (vf)(first >> 16 | second), p->width - j);
+/* Goes over a few rows at a time, so that both sides are runs of lines, and asks for the rows after them. */
+LAM_INLINE void pack_rows_of(const struct lam_gemm_rows *r, enum lam_simd_type type) {
+    const int64_t steps = (r->k + 1) / 2, ahead = PACK_ROWS * r->stride;
+    const size_t bytes = v_bytes(type);
+    for (int64_t first = 0; first < r->k; first += PACK_ROWS) {
+        int64_t end = first + PACK_ROWS < r->k ? first + PACK_ROWS : r->k;
+        for (int64_t p = 0; p < r->panels; p++) {
+            int64_t column = p * r->advance, there = r->columns - column;
+            float *dst = r->dst + (p * steps + first / 2) * r->width;
+            for (int64_t s = first; s < end; s += 2, dst += r->width)
+                for (int j = 0; j < r->width; j += LAM_V) {
+                    int64_t at = s * r->stride + column + j;
+                    __builtin_prefetch((const char *)r->src + (size_t)(at + ahead) * bytes);
+                    __builtin_prefetch((const char *)r->src + (size_t)(at + r->stride + ahead) * bytes);
+                    int n = there - j < LAM_V ? (int)(there - j) : LAM_V;
+                    vu pair = load_high(r->src, at, n, type) >> 16;
+                    if (s + 1 < end) pair |= load_high(r->src, at + r->stride, n, type);
+                    v_store_f32(dst + j, (vf)pair);
+                }
         }
+    }
 }
-static void pack_rows(const struct lam_gemm_panel *p) {
-    if (p->dtype == LAM_F32)
-        pack_rows_of(p, LAM_SIMD_F32);
+static void pack_rows(const struct lam_gemm_rows *r) {
+    if (r->dtype == LAM_F32)
+        pack_rows_of(r, LAM_SIMD_F32);
     else
-        pack_rows_of(p, LAM_SIMD_BF16);
+        pack_rows_of(r, LAM_SIMD_BF16);
 }
 
 /* LAM_V words from element i of src on, of which n elements (up to 2 LAM_V) are there. */
-LAM_INLINE vf load_pairs(const struct lam_gemm_panel *p, int64_t i, int n, enum lam_simd_type type) {
+LAM_INLINE vf load_pairs(const struct lam_gemm_columns *p, int64_t i, int n, enum lam_simd_type type) {
     uint16_t t[2 * LAM_V] = {0};
     if (type == LAM_SIMD_F32)
         for (int j = 0; j < n; j += LAM_V)
@@ -55,7 +70,7 @@ LAM_INLINE vf load_pairs(const struct lam_gemm_panel *p, int64_t i, int n, enum 
     return v;
 }
 
-LAM_INLINE void pack_columns_of(const struct lam_gemm_panel *p, enum lam_simd_type type) {
+LAM_INLINE void pack_columns_of(const struct lam_gemm_columns *p, enum lam_simd_type type) {
     float *dst = p->dst;
     int64_t steps = (p->k + 1) / 2;
     for (int64_t s = 0; s < steps; s += LAM_V) {
@@ -72,7 +87,7 @@ LAM_INLINE void pack_columns_of(const struct lam_gemm_panel *p, enum lam_simd_ty
         }
     }
 }
-static void pack_columns(const struct lam_gemm_panel *p) {
+static void pack_columns(const struct lam_gemm_columns *p) {
     if (p->dtype == LAM_F32)
         pack_columns_of(p, LAM_SIMD_F32);
     else
@@ -81,10 +96,11 @@ static void pack_columns(const struct lam_gemm_panel *p) {
 
 const struct lam_gemm_tiles lam_gemm_bf16_v4 = {
     .rows = TILE_ROWS,
+    .a_step = TILE_STEP,
     .vector = LAM_V,
     .pair = 2,
-    .in_place = {TILE_FOR_EACH(TILE_IN_PLACE)},
-    .packed = {TILE_FOR_EACH(TILE_PACKED)},
+    .by_rows = {TILE_FOR_EACH(TILE_BY_ROWS)},
+    .by_columns = {TILE_FOR_EACH(TILE_BY_COLUMNS)},
     .pack_rows = pack_rows,
     .pack_columns = pack_columns,
 };

@@ -6,8 +6,10 @@
 
 #if LAM_V == 16
 #define TILE_ROWS 14
+#define TILE_STEP 16
 #else
 #define TILE_ROWS 6
+#define TILE_STEP 8
 #endif
 #define TILE_PAIRS false
 #define TILE_TYPE  LAM_SIMD_BF16
@@ -17,23 +19,35 @@ LAM_INLINE vf tile_multiply(vf a, vf b, vf c) {
 }
 #include "cpu/gemm_tile.h"
 
-LAM_INLINE void pack_rows_of(const struct lam_gemm_panel *p, enum lam_simd_type type) {
-    float *dst = p->dst;
-    for (int64_t s = 0; s < p->k; s++, dst += p->width)
-        for (int j = 0; j < p->width; j += LAM_V) {
-            int there = p->columns - j;
-            vf v = there > 0 ? v_load(p->src, s * p->stride + j, there, type) : v_zero();
-            v_store_f32_n(dst + j, v, p->width - j);
+enum { PACK_ROWS = 8 };
+
+/* Goes over a few rows at a time, so that both sides are runs of lines, and asks for the rows after them. */
+LAM_INLINE void pack_rows_of(const struct lam_gemm_rows *r, enum lam_simd_type type) {
+    const int64_t ahead = PACK_ROWS * r->stride;
+    const size_t bytes = v_bytes(type);
+    for (int64_t first = 0; first < r->k; first += PACK_ROWS) {
+        int64_t end = first + PACK_ROWS < r->k ? first + PACK_ROWS : r->k;
+        for (int64_t p = 0; p < r->panels; p++) {
+            int64_t column = p * r->advance, there = r->columns - column;
+            float *dst = r->dst + (p * r->k + first) * r->width;
+            for (int64_t s = first; s < end; s++, dst += r->width)
+                for (int j = 0; j < r->width; j += LAM_V) {
+                    int64_t at = s * r->stride + column + j;
+                    __builtin_prefetch((const char *)r->src + (size_t)(at + ahead) * bytes);
+                    int n = there - j < LAM_V ? (int)(there - j) : LAM_V;
+                    v_store_f32(dst + j, n > 0 ? v_load(r->src, at, n, type) : v_zero());
+                }
         }
+    }
 }
-static void pack_rows(const struct lam_gemm_panel *p) {
-    if (p->dtype == LAM_F32)
-        pack_rows_of(p, LAM_SIMD_F32);
+static void pack_rows(const struct lam_gemm_rows *r) {
+    if (r->dtype == LAM_F32)
+        pack_rows_of(r, LAM_SIMD_F32);
     else
-        pack_rows_of(p, LAM_SIMD_BF16);
+        pack_rows_of(r, LAM_SIMD_BF16);
 }
 
-LAM_INLINE void pack_columns_of(const struct lam_gemm_panel *p, enum lam_simd_type type) {
+LAM_INLINE void pack_columns_of(const struct lam_gemm_columns *p, enum lam_simd_type type) {
     float *dst = p->dst;
     for (int64_t s = 0; s < p->k; s += LAM_V) {
         int steps = p->k - s < LAM_V ? (int)(p->k - s) : LAM_V;
@@ -47,7 +61,7 @@ LAM_INLINE void pack_columns_of(const struct lam_gemm_panel *p, enum lam_simd_ty
         }
     }
 }
-static void pack_columns(const struct lam_gemm_panel *p) {
+static void pack_columns(const struct lam_gemm_columns *p) {
     if (p->dtype == LAM_F32)
         pack_columns_of(p, LAM_SIMD_F32);
     else
@@ -56,10 +70,11 @@ static void pack_columns(const struct lam_gemm_panel *p) {
 
 const struct lam_gemm_tiles LAM_ISA_NAME(lam_gemm_f32) = {
     .rows = TILE_ROWS,
+    .a_step = TILE_STEP,
     .vector = LAM_V,
     .pair = 1,
-    .in_place = {TILE_FOR_EACH(TILE_IN_PLACE)},
-    .packed = {TILE_FOR_EACH(TILE_PACKED)},
+    .by_rows = {TILE_FOR_EACH(TILE_BY_ROWS)},
+    .by_columns = {TILE_FOR_EACH(TILE_BY_COLUMNS)},
     .pack_rows = pack_rows,
     .pack_columns = pack_columns,
 };

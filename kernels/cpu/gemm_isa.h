@@ -11,11 +11,12 @@ enum { LAM_GEMM_MAX_ROWS = 14 };
  * is; B is a packed panel, read in order. Strides are in bytes for A and in elements for C. A *step* is what
  * one multiply-add takes from k: one f32, or a pair of bf16. */
 struct lam_gemm_tile {
-    const char *a; /* in place: row i starts at a + i a_row; packed: step s at a + s 4 rows */
-    ptrdiff_t a_row;
+    /* The word of row i, step s: by rows at a + i a_stride + 4 s, by columns at a + s a_stride + 4 i. */
+    const char *a;
+    ptrdiff_t a_stride;
     const char *b; /* steps x width */
     int64_t steps;
-    bool half_step; /* in place bf16 with odd k: after `steps` pairs, one single element */
+    bool half_step; /* bf16 by rows with odd k: after `steps` pairs, one single element */
     void *c;
     ptrdiff_t c_row;
     bool c_bf16;
@@ -25,26 +26,38 @@ struct lam_gemm_tile {
 };
 typedef void (*lam_gemm_tile_fn)(const struct lam_gemm_tile *tile);
 
-/* One panel: `width` columns of B (or `width` rows of A, for C = A^T B), all of k.
- * dst[step][column]; columns from `columns` on, and the second half of an odd last pair, are zero. */
-struct lam_gemm_panel {
+/* Row-major src [k, columns] into panels of `width` words a step: panel p starts at column p * advance of src
+ * and at dst + p * steps * width. Words of columns that do not exist, and the second half of an odd last
+ * pair, are zero; where width > advance, a panel ends with columns of the next. */
+struct lam_gemm_rows {
     const void *src;
     enum lam_dtype dtype; /* of src: f32 or bf16 */
-    ptrdiff_t stride;     /* elements, between rows of src */
+    ptrdiff_t stride;     /* elements */
+    int64_t k, columns, panels;
+    int advance, width;
+    float *dst;
+};
+
+/* src [columns, k], transposed into one panel. */
+struct lam_gemm_columns {
+    const void *src;
+    enum lam_dtype dtype;
+    ptrdiff_t stride;
     int64_t k;
     int columns, width;
-    void *dst;
+    float *dst;
 };
 
 /* The kernels of one number format on one instruction set. */
 struct lam_gemm_tiles {
     int rows;   /* tallest tile */
-    int vector; /* floats per vector; a panel is one or two vectors wide */
+    int a_step; /* words between the steps of a packed A */
+    int vector; /* floats per vector; a panel of B is one or two vectors wide */
     int pair;   /* elements of k per step: 1 or 2 */
-    lam_gemm_tile_fn in_place[LAM_GEMM_MAX_ROWS][2]; /* [rows - 1][vectors - 1] */
-    lam_gemm_tile_fn packed[LAM_GEMM_MAX_ROWS][2];
-    void (*pack_rows)(const struct lam_gemm_panel *panel);    /* src: k rows of `columns` */
-    void (*pack_columns)(const struct lam_gemm_panel *panel); /* src: `columns` rows of k */
+    lam_gemm_tile_fn by_rows[LAM_GEMM_MAX_ROWS][2]; /* [rows - 1][vectors - 1] */
+    lam_gemm_tile_fn by_columns[LAM_GEMM_MAX_ROWS][2];
+    void (*pack_rows)(const struct lam_gemm_rows *rows);
+    void (*pack_columns)(const struct lam_gemm_columns *columns);
 };
 extern const struct lam_gemm_tiles lam_gemm_f32_v2, lam_gemm_f32_v3, lam_gemm_f32_v4;
 

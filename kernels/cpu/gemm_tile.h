@@ -2,6 +2,7 @@
  * (pairs of bf16), which define beforehand
  *
  *     TILE_ROWS                 rows of the tallest tile
+ *     TILE_STEP                 words between the steps of a packed A, at least TILE_ROWS
  *     TILE_PAIRS                whether a 32-bit word of A holds two elements
  *     TILE_TYPE                 the enum lam_simd_type to write bf16 with
  *     TILE_TARGET               function attribute for instructions beyond the file's level, or empty
@@ -68,9 +69,10 @@ static void tile_finish(const struct lam_gemm_tile *t, const float *sums, int ro
         }
 }
 
+/* Writes the tile: in the loops of its own size where C is plain, else through tile_finish. */
 LAM_INLINE TILE_TARGET void tile_store(const struct lam_gemm_tile *t, const int rows, const int vectors,
                                        vf sum[TILE_ROWS][2]) {
-    if (t->c_bf16 || t->columns < vectors * LAM_V) {
+    if (t->columns < vectors * LAM_V || (t->c_bf16 && (!TILE_PAIRS || t->accumulate))) {
         float sums[TILE_ROWS * 2 * LAM_V];
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
@@ -79,74 +81,101 @@ LAM_INLINE TILE_TARGET void tile_store(const struct lam_gemm_tile *t, const int 
         return;
     }
     float *c = t->c;
+    const ptrdiff_t c_row = t->c_row;
     if (t->accumulate) {
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++)
-                v_store_f32(c + i * t->c_row + v * LAM_V,
-                            sum[i][v] + v_load_f32(c + i * t->c_row + v * LAM_V));
+                v_store_f32(c + i * c_row + v * LAM_V, sum[i][v] + v_load_f32(c + i * c_row + v * LAM_V));
         return;
     }
     vf bias[2] = {v_zero(), v_zero()};
     if (t->bias)
         for (int v = 0; v < vectors; v++) bias[v] = v_load_f32(t->bias + v * LAM_V);
+    if (TILE_PAIRS && t->c_bf16) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+            for (int v = 0; v < vectors; v++)
+                v_store(t->c, i * c_row + v * LAM_V, sum[i][v] + bias[v], LAM_V, TILE_TYPE);
+        return;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++) v_store_f32(c + i * t->c_row + v * LAM_V, sum[i][v] + bias[v]);
+        for (int v = 0; v < vectors; v++) v_store_f32(c + i * c_row + v * LAM_V, sum[i][v] + bias[v]);
 }
 
-/* Row i of A in place is reached as group[i / 3] + (i % 3) a_row: few pointers for many rows. */
+/* Where A is read. By rows, row i is reached as group[i / 3] + (i % 3) stride: few pointers for many rows. */
+enum { TILE_GROUPS = (TILE_ROWS + 2) / 3 };
+struct tile_reader {
+    const char *group[TILE_GROUPS];
+    ptrdiff_t stride;
+    const char *b;
+};
+
+LAM_INLINE TILE_TARGET void tile_step(struct tile_reader *r, const int rows, const int vectors,
+                                      const bool by_columns, const bool half, vf sum[TILE_ROWS][2]) {
+    vf b0 = v_load_f32((const float *)r->b), b1 = v_zero();
+    if (vectors == 2) b1 = v_load_f32((const float *)r->b + LAM_V);
+    r->b += vectors * LAM_V * 4;
+    if (by_columns) {
+        __builtin_prefetch(r->group[0] + 16 * r->stride);
+        __builtin_prefetch(r->group[0] + 16 * r->stride + 4 * rows - 4);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        const char *at = by_columns ? r->group[0] + 4 * i : r->group[i / 3] + (i % 3) * r->stride;
+        vf a = half ? tile_broadcast_half(at) : tile_broadcast(at);
+        sum[i][0] = tile_multiply(a, b0, sum[i][0]);
+        if (vectors == 2) sum[i][1] = tile_multiply(a, b1, sum[i][1]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_GROUPS; i++) r->group[i] += by_columns ? r->stride : 4;
+}
+
+/* By rows, A is as many streams as rows, too many for the processor's prefetcher: at every cache line (16
+ * steps) ask for the line after the next. By columns, a step is one or two lines of a row of A: ask for those
+ * 16 rows on. C is asked for at the start and needed at the end. */
 LAM_INLINE TILE_TARGET void tile_run(const struct lam_gemm_tile *t, const int rows, const int vectors,
-                                     const bool packed) {
+                                     const bool by_columns) {
     vf sum[TILE_ROWS][2];
+    struct tile_reader r = {.stride = t->a_stride, .b = t->b};
+    const char *c = t->c;
+    const ptrdiff_t c_row = t->c_row * (t->c_bf16 ? 2 : 4);
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = v_zero();
-    const char *group[(TILE_ROWS + 2) / 3];
-    const ptrdiff_t a_row = t->a_row;
-#pragma GCC unroll 16
-    for (int i = 0; i < (TILE_ROWS + 2) / 3; i++) group[i] = t->a + (packed ? 0 : 3 * i * a_row);
-    const char *b = t->b;
-    for (int64_t s = t->steps; s > 0; s--) {
-        vf b0 = v_load_f32((const float *)b), b1 = v_zero();
-        if (vectors == 2) b1 = v_load_f32((const float *)b + LAM_V);
-        b += vectors * LAM_V * 4;
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            vf a = tile_broadcast(packed ? group[0] + 4 * i : group[i / 3] + (i % 3) * a_row);
-            sum[i][0] = tile_multiply(a, b0, sum[i][0]);
-            if (vectors == 2) sum[i][1] = tile_multiply(a, b1, sum[i][1]);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < (TILE_ROWS + 2) / 3; i++) group[i] += packed ? 4 * rows : 4;
+    for (int i = 0; i < rows; i++) {
+        sum[i][0] = sum[i][1] = v_zero();
+        __builtin_prefetch(c + i * c_row, 1);
+        __builtin_prefetch(c + i * c_row + 64, 1);
     }
-    if (TILE_PAIRS && !packed && t->half_step) {
-        vf b0 = v_load_f32((const float *)b), b1 = v_zero();
-        if (vectors == 2) b1 = v_load_f32((const float *)b + LAM_V);
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            vf a = tile_broadcast_half(group[i / 3] + (i % 3) * a_row);
-            sum[i][0] = tile_multiply(a, b0, sum[i][0]);
-            if (vectors == 2) sum[i][1] = tile_multiply(a, b1, sum[i][1]);
-        }
+    for (int i = 0; i < TILE_GROUPS; i++) r.group[i] = t->a + (by_columns ? 0 : 3 * i * t->a_stride);
+    for (int64_t left = t->steps; left > 0;) {
+        int64_t chunk = by_columns || left < 16 ? left : 16;
+        if (!by_columns)
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; i++) __builtin_prefetch(r.group[i / 3] + (i % 3) * r.stride + 128);
+        left -= chunk;
+        for (; chunk > 0; chunk--) tile_step(&r, rows, vectors, by_columns, false, sum);
     }
+    if (TILE_PAIRS && !by_columns && t->half_step) tile_step(&r, rows, vectors, by_columns, true, sum);
     tile_store(t, rows, vectors, sum);
 }
 
 #define TILE_INSTANCES(r)                                                                                    \
-    TILE_TARGET static void tile_##r##_1_in_place(const struct lam_gemm_tile *t) {                           \
+    TILE_TARGET static void tile_##r##_1_by_rows(const struct lam_gemm_tile *t) {                            \
         tile_run(t, r, 1, false);                                                                            \
     }                                                                                                        \
-    TILE_TARGET static void tile_##r##_2_in_place(const struct lam_gemm_tile *t) {                           \
+    TILE_TARGET static void tile_##r##_2_by_rows(const struct lam_gemm_tile *t) {                            \
         tile_run(t, r, 2, false);                                                                            \
     }                                                                                                        \
-    TILE_TARGET static void tile_##r##_1_packed(const struct lam_gemm_tile *t) {                             \
+    TILE_TARGET static void tile_##r##_1_by_columns(const struct lam_gemm_tile *t) {                         \
         tile_run(t, r, 1, true);                                                                             \
     }                                                                                                        \
-    TILE_TARGET static void tile_##r##_2_packed(const struct lam_gemm_tile *t) {                             \
+    TILE_TARGET static void tile_##r##_2_by_columns(const struct lam_gemm_tile *t) {                         \
         tile_run(t, r, 2, true);                                                                             \
     }
-#define TILE_IN_PLACE(r) {tile_##r##_1_in_place, tile_##r##_2_in_place},
-#define TILE_PACKED(r)   {tile_##r##_1_packed, tile_##r##_2_packed},
+#define TILE_BY_ROWS(r)    {tile_##r##_1_by_rows, tile_##r##_2_by_rows},
+#define TILE_BY_COLUMNS(r) {tile_##r##_1_by_columns, tile_##r##_2_by_columns},
 
 #if TILE_ROWS == 14
 #define TILE_FOR_EACH(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)

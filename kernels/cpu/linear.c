@@ -203,7 +203,7 @@ lam_status lam_cpu_linear_bwd_weights_create(const struct lam_op *op,
         (size_t)(linear->out * linear->in + (bias ? linear->out : 0)) * sizeof(float);
     linear->kernel.partial_is_output = !bias;
     linear->kernel.workspace_bytes = lam_gemm_transposed_scratch_bytes(
-        linear->format, linear->in, rows_of(linear, options->slices[0]), LAM_F32);
+        linear->format, linear->out, linear->in, rows_of(linear, options->slices[0]), LAM_F32);
     linear->kernel.run = weights_run;
     linear->kernel.reduce = bias ? weights_reduce : lam_cpu_reduce_sum;
     *kernel = &linear->kernel;

@@ -119,7 +119,8 @@ static void run_product(const struct product *p, const struct matrix *a, const s
                          .bias = p->bias ? bias : NULL,
                          .accumulate = p->accumulate};
     if (p->transposed) {
-        void *scratch = aligned_memory(lam_gemm_transposed_scratch_bytes(p->format, p->n, p->k, c->dtype));
+        void *scratch =
+            aligned_memory(lam_gemm_transposed_scratch_bytes(p->format, p->m, p->n, p->k, c->dtype));
         g.scratch = scratch;
         lam_gemm_transposed(&g);
         free(scratch);
@@ -238,6 +239,20 @@ static void rows_do_not_depend_on_each_other(void **state) {
     }
 }
 
+/* A kernel asks for its largest slice and runs smaller ones. */
+static void scratch_grows_with_size(void **state) {
+    (void)state;
+    enum lam_gemm_format format[3];
+    int format_count = formats(format);
+    for (int f = 0; f < format_count; f++)
+        for (int64_t size = 2; size < 2000; size++) {
+            assert_true(lam_gemm_scratch_bytes(format[f], size, 100) >=
+                        lam_gemm_scratch_bytes(format[f], size - 1, 100));
+            assert_true(lam_gemm_transposed_scratch_bytes(format[f], 100, 100, size, LAM_F32) >=
+                        lam_gemm_transposed_scratch_bytes(format[f], 100, 100, size - 1, LAM_F32));
+        }
+}
+
 static void column_sums(void **state) {
     (void)state;
     for (int64_t columns = 1; columns < 150; columns += 7)
@@ -258,9 +273,9 @@ static void column_sums(void **state) {
 
 static int run_level(const char *level) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_of_all_sizes), cmocka_unit_test(transposed_products_of_all_sizes),
-        cmocka_unit_test(large_products),        cmocka_unit_test(rows_do_not_depend_on_each_other),
-        cmocka_unit_test(column_sums),
+        cmocka_unit_test(products_of_all_sizes),   cmocka_unit_test(transposed_products_of_all_sizes),
+        cmocka_unit_test(large_products),          cmocka_unit_test(rows_do_not_depend_on_each_other),
+        cmocka_unit_test(scratch_grows_with_size), cmocka_unit_test(column_sums),
     };
     return cmocka_run_group_tests_name(level, tests, NULL, NULL);
 }
