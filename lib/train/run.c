@@ -134,7 +134,7 @@ static lam_status train_batch(struct run *run, const struct lam_batch *batch) {
 
 /* ---- an epoch ---- */
 
-static lam_status open_loader(struct run *run, struct lam_loader **loader) {
+lam_status lam_run_loader(const struct run *run, struct lam_loader **loader) {
     const struct lam_config *config = run->config;
     const struct lam_network *network = run->task->network(run->state);
     struct lam_loader_options options = {
@@ -172,7 +172,7 @@ static lam_status train_epoch(struct run *run) {
     struct lam_loader *loader;
     bool more = run->at.batch < (uint64_t)run->batches && run->at.step < run->last_step;
     if (!more) return LAM_OK;
-    LAM_TRY(open_loader(run, &loader));
+    LAM_TRY(lam_run_loader(run, &loader));
     lam_status status = lam_loader_start(loader, run->at.epoch, (int64_t)run->at.batch);
     lam_progress_resume(run->progress);
     while (status == LAM_OK && more) status = next_step(run, loader, &more);

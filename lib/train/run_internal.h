@@ -40,8 +40,11 @@ struct run {
 lam_status lam_run_open(struct run *run);
 void lam_run_close(struct run *run);
 
-/* Creates the block with its tuning record (measured, from the cache, or from the saved config). */
-lam_status lam_run_create_block(struct run *run);
+/* The parts of opening that a plan needs too: data, device, block and forecast, with nothing allocated; and
+ * then memory and first weights. A loader for training. */
+lam_status lam_run_prepare(struct run *run);
+lam_status lam_run_start_weights(struct run *run);
+lam_status lam_run_loader(const struct run *run, struct lam_loader **loader);
 
 /* summary.json */
 lam_status lam_run_summary(const struct run *run, bool finished);

@@ -79,7 +79,7 @@ static lam_status try_block(struct run *run, const char *plan, enum lam_tuning_m
 
 /* Measuring takes memory too. Where the limit forbids it, rules choose; and a cache that an older Lamina
  * wrote may hold choices that are no more. */
-lam_status lam_run_create_block(struct run *run) {
+static lam_status create_tuned_block(struct run *run) {
     enum lam_tuning_mode mode = run->config->tuning ? LAM_TUNING_MEASURE : LAM_TUNING_FIXED;
     char *plan = plan_text(run);
     if (!plan) return no_memory();
@@ -155,9 +155,18 @@ static lam_status open_checkpoint(struct run *run) {
     return status;
 }
 
-/* ---- memory and weights ---- */
+/* ---- all of it ---- */
 
-static lam_status start_weights(struct run *run) {
+lam_status lam_run_prepare(struct run *run) {
+    LAM_TRY(open_task(run));
+    LAM_TRY(open_device(run));
+    LAM_TRY(create_tuned_block(run));
+    run->forecast = lam_forecast_block(run->block, data_bytes(run), lam_device_limit(run->device));
+    print_plan(run);
+    return lam_forecast_check(&run->forecast);
+}
+
+lam_status lam_run_start_weights(struct run *run) {
     lam_device_memory_reset_peak(run->device); /* measuring does not count */
     LAM_TRY(lam_block_allocate(run->block));
     if (!run->from) return lam_params_init(lam_block_params(run->block), (uint64_t)run->config->seed);
@@ -174,14 +183,9 @@ static lam_status start_weights(struct run *run) {
 lam_status lam_run_open(struct run *run) {
     if (*run->config->out) LAM_TRY(lam_folder_check(run->config->out, run->config->resume));
     LAM_TRY(open_checkpoint(run));
-    LAM_TRY(open_task(run));
-    LAM_TRY(open_device(run));
-    LAM_TRY(lam_run_create_block(run));
-    run->forecast = lam_forecast_block(run->block, data_bytes(run), lam_device_limit(run->device));
-    print_plan(run);
-    LAM_TRY(lam_forecast_check(&run->forecast));
+    LAM_TRY(lam_run_prepare(run));
     LAM_TRY(make_recipe(run));
-    LAM_TRY(start_weights(run));
+    LAM_TRY(lam_run_start_weights(run));
     LAM_TRY(open_folder(run));
     LAM_TRY(lam_folder_write_text(&run->folder, "config.ini", run->recipe));
     LAM_TRY(lam_folder_open_logs(&run->folder, run->at.metrics_bytes, run->at.memory_bytes, run->at.step));

@@ -1,0 +1,154 @@
+/* The table of commands, their shared options, and the dispatch. */
+#include "train/commands.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/log.h"
+
+static const struct lam_command table[] = {
+    {"plan", "--model NAME --data FORMAT:PATH [options of classify-train]",
+     "network, FLOPs, forecast memory and step time of a run; trains nothing", lam_command_plan},
+    {"eval", "CHECKPOINT|RUN [options]", "scores on validation data, per class, with confusion matrix",
+     lam_command_eval},
+    {"predict", "CHECKPOINT|RUN IMAGE... [options]", "what the network says of images", lam_command_predict},
+    {"info", "CHECKPOINT|RUN [options]", "what it is, how it was trained, how far", lam_command_info},
+    {"check", "--data FORMAT:PATH [options]", "reads every sample, lists the bad ones with reasons",
+     lam_command_check},
+    {"export", "CHECKPOINT --onnx FILE", "not in this version", lam_command_export},
+};
+enum { COMMANDS = sizeof table / sizeof *table };
+
+/* ---- shared options ---- */
+
+#define ROW(option, sort, field, preset, ...)                                                                \
+    {                                                                                                        \
+        .name = option, .type = LAM_OPTION_##sort, .offset = offsetof(struct lam_command_options, field),    \
+        .fallback = preset, .group = "Options", __VA_ARGS__                                                  \
+    }
+#define RANGE(low, high) .min = low, .max = high
+
+static const char *const weights[] = {"average", "raw", NULL};
+static const struct lam_option options_table[] = {
+    ROW("data", TEXT, data, "", .placeholder = "FORMAT:PATH", .help = "data; else what the recipe names"),
+    ROW("batch", INT, batch, "0", RANGE(0, 65536), .help = "samples at once; 0 = as in the recipe"),
+    ROW("weights", CHOICE, weights, "average", .choices = weights,
+        .help = "the weights' average where training kept one (--ema), or the weights themselves"),
+    ROW("devices", TEXT, devices, "", .placeholder = "NAME", .help = "device; else all cores"),
+    ROW("threads", INT, threads, "0", RANGE(0, 4096), .help = "cores to use; 0 = all"),
+    ROW("memory-limit", TEXT, memory_limit, "", .placeholder = "BYTES", .help = "most memory on the device"),
+    ROW("loader-threads", INT, loader_threads, "0", RANGE(0, 256), .help = "threads that prepare batches"),
+    ROW("skip-bad", BOOL, skip_bad, "no", .help = "leave out samples that cannot be read"),
+    ROW("out", TEXT, out, "", .placeholder = "FOLDER", .help = "where pictures and tables go"),
+    ROW("json", TEXT, json, "", .placeholder = "FILE",
+        .help = "also the result as JSON; - = standard output"),
+    ROW("help", BOOL, help, "no", .help = "print this text"),
+};
+
+static struct lam_options option_set(const struct lam_command *command, struct lam_command_options *options,
+                                     char *program, size_t size) {
+    snprintf(program, size, "lamina %s", command->name);
+    return (struct lam_options){
+        .program = program,
+        .usage = command->usage,
+        .tables = {{options_table, (int)(sizeof options_table / sizeof *options_table), options}},
+        .table_count = 1};
+}
+
+lam_status lam_command_parse(const struct lam_command *command, int argc, char **argv,
+                             struct lam_command_options *options, const char **words, int capacity,
+                             int *word_count, FILE *out, bool *done) {
+    char program[64];
+    memset(options, 0, sizeof *options);
+    struct lam_options set = option_set(command, options, program, sizeof program);
+    *done = false;
+    LAM_TRY(lam_options_defaults(&set));
+    LAM_TRY(lam_options_parse(&set, argc, argv, words, capacity, word_count));
+    if (options->threads && *options->devices)
+        return lam_fail(LAM_ERR_INVALID, "--threads and --devices say the same; use one of them");
+    if (!options->help) return LAM_OK;
+    char *text;
+    LAM_TRY(lam_options_help(&set, &text));
+    fprintf(out, "%s", text);
+    free(text);
+    *done = true;
+    return LAM_OK;
+}
+
+void lam_command_options_free(struct lam_command_options *options) {
+    char program[64];
+    struct lam_options set = option_set(&table[0], options, program, sizeof program);
+    lam_options_free(&set);
+}
+
+lam_status lam_command_write_json(const char *path, json_t *json, FILE *out) {
+    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(json);
+    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = LAM_OK;
+    if (!strcmp(path, "-"))
+        fprintf(out, "%s\n", text);
+    else
+        status = lam_file_write(path, text, strlen(text));
+    free(text);
+    return status;
+}
+
+/* ---- dispatch ---- */
+
+LAM_COMMAND(export) {
+    (void)command, (void)tasks, (void)argc, (void)argv, (void)out, (void)err;
+    return lam_fail(LAM_ERR_UNSUPPORTED, "export: ONNX is not in this version; checkpoints are safetensors, "
+                                         "with weights by PyTorch's names");
+}
+
+static void print_usage(FILE *to) {
+    fputs("usage: lamina COMMAND ...; lamina COMMAND --help says more\n\n", to);
+    for (int i = 0; i < COMMANDS; i++) fprintf(to, "  %-8s %s\n", table[i].name, table[i].help);
+    fputs("\nTraining: classify-train. Exit status: 0 done, 1 failed, 2 bad usage or input.\n", to);
+}
+
+static const struct lam_command *find(const char *name) {
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(table[i].name, name)) return &table[i];
+    return NULL;
+}
+
+static int unknown(const char *name, FILE *err) {
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++) names[i] = table[i].name;
+    const char *near = lam_nearest(name, names, COMMANDS);
+    if (near)
+        fprintf(err, "lamina: there is no command '%s'; did you mean '%s'?\n", name, near);
+    else
+        fprintf(err, "lamina: there is no command '%s'; lamina --help lists them\n", name);
+    return lam_exit_code(LAM_ERR_INVALID);
+}
+
+static void print_log(void *err, enum lam_log_level level, const char *text) {
+    fprintf(err, "lamina: %s%s\n", level == LAM_LOG_WARNING ? "warning: " : "", text);
+}
+
+int lam_commands_program(const struct lam_task *const *tasks, int argc, char **argv, FILE *out, FILE *err) {
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--help") || !strcmp(name, "help")) {
+        print_usage(out);
+        return 0;
+    }
+    if (!strcmp(name, "--version")) {
+        fprintf(out, "lamina %s\n", LAMINA_VERSION);
+        return 0;
+    }
+    if (!*name) {
+        print_usage(err);
+        return lam_exit_code(LAM_ERR_INVALID);
+    }
+    const struct lam_command *command = find(name);
+    if (!command) return unknown(name, err);
+    lam_log_set_sink(print_log, err);
+    lam_status status = command->run(command, tasks, argc - 1, argv + 1, out, err);
+    lam_log_set_sink(NULL, NULL);
+    if (status != LAM_OK) fprintf(err, "lamina %s: %s\n", name, lam_error_text());
+    return lam_exit_code(status);
+}

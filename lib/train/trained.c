@@ -1,0 +1,133 @@
+#include "train/trained.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "train/forecast.h"
+#include "train/snapshot.h"
+#include "train/tuning_record.h"
+
+static lam_status no_memory(void) {
+    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+}
+
+lam_status lam_trained_path(const char *path, char **checkpoint) {
+    static const char *const names[] = {"checkpoints/best.safetensors", "checkpoints/last.safetensors"};
+    if (!lam_path_is_folder(path)) {
+        *checkpoint = strdup(path);
+        return *checkpoint ? LAM_OK : no_memory();
+    }
+    for (int i = 0; i < 2; i++) {
+        *checkpoint = lam_path_join(path, names[i]);
+        if (!*checkpoint) return no_memory();
+        if (lam_path_exists(*checkpoint)) return LAM_OK;
+        free(*checkpoint);
+    }
+    return lam_fail(LAM_ERR_NOT_FOUND, "%s: is a folder without checkpoints/last.safetensors", path);
+}
+
+static lam_status open_file(struct lam_trained *t, const char *path) {
+    char *file;
+    LAM_TRY(lam_trained_path(path, &file));
+    lam_status status = lam_checkpoint_open(file, &t->file);
+    free(file);
+    return status;
+}
+
+static lam_status find_task(struct lam_trained *t, const struct lam_task *const *tasks) {
+    const char *name = lam_checkpoint_find_text(t->file, "task");
+    for (int i = 0; name && tasks[i]; i++)
+        if (!strcmp(tasks[i]->name, name)) {
+            t->task = tasks[i];
+            return LAM_OK;
+        }
+    if (!name)
+        return lam_fail(LAM_ERR_FORMAT, "%s: holds no trained network of Lamina's (no 'task')",
+                        lam_checkpoint_path(t->file));
+    return lam_fail(LAM_ERR_UNSUPPORTED, "%s: is of task '%.40s', which this version has not",
+                    lam_checkpoint_path(t->file), name);
+}
+
+static lam_status set_text(struct lam_settings *settings, const char *name, const char *value) {
+    return value && *value ? lam_options_set(&settings->options, name, value) : LAM_OK;
+}
+
+/* The recipe in the file, and over it what the user asks for now. */
+static lam_status read_settings(struct lam_trained *t, const struct lam_trained_options *options) {
+    struct lam_settings *settings = &t->settings;
+    const char *recipe = lam_checkpoint_find_text(t->file, "recipe");
+    if (!recipe) return lam_fail(LAM_ERR_FORMAT, "%s: has no 'recipe'", lam_checkpoint_path(t->file));
+    LAM_TRY(lam_settings_open(t->task, settings));
+    lam_status status = lam_options_read_text(&settings->options, recipe, "recipe");
+    if (status != LAM_OK) return lam_fail_in(status, lam_checkpoint_path(t->file));
+    LAM_TRY(lam_options_set(&settings->options, "devices", "auto"));
+    LAM_TRY(lam_options_set(&settings->options, "memory-limit", ""));
+    LAM_TRY(set_text(settings, "devices", options->devices));
+    LAM_TRY(set_text(settings, "memory-limit", options->memory_limit));
+    LAM_TRY(set_text(settings, "data", options->data));
+    if (options->data && *options->data) LAM_TRY(lam_options_set(&settings->options, "val", ""));
+    struct lam_config *config = &settings->config;
+    config->threads = options->threads;
+    if (options->loader_threads) config->loader_threads = options->loader_threads;
+    if (options->batch) config->batch = options->batch;
+    config->on_bad = options->skip_bad ? LAM_ON_BAD_SKIP : LAM_ON_BAD_STOP;
+    config->overfit_batch = false;
+    t->batch = (int)config->batch;
+    return LAM_OK;
+}
+
+static lam_status open_device(struct lam_trained *t) {
+    char **names;
+    size_t *limits;
+    int count;
+    LAM_TRY(lam_config_devices(&t->settings.config, &names, &limits, &count));
+    lam_status status = lam_device_open(names[0], limits[0], &t->device);
+    for (int i = 0; i < count; i++) free(names[i]);
+    free(names);
+    free(limits);
+    return status;
+}
+
+static lam_status open_block(struct lam_trained *t, const struct lam_trained_options *options) {
+    const struct lam_network *network = t->task->network(t->state);
+    LAM_TRY(
+        lam_tuning_record_open(LAM_TUNING_RECORD, t->device, "", t->settings.recorded, false, &t->tuning));
+    struct lam_block_options block = {.network = network,
+                                      .last = network->units - 1,
+                                      .batch = t->batch,
+                                      .evaluation_only = true,
+                                      .precision = t->settings.config.precision ? LAM_BF16 : LAM_F32,
+                                      .tuning = t->tuning};
+    LAM_TRY(lam_block_create(&block, t->device, &t->block));
+    int count;
+    const struct lam_field *fields = t->task->eval_fields(t->state, &count);
+    size_t data = lam_forecast_loader(fields, count, t->batch,
+                                      options->use == LAM_USE_EVAL ? (int)t->settings.config.prefetch : 1);
+    struct lam_forecast forecast = lam_forecast_block(t->block, data, lam_device_limit(t->device));
+    LAM_TRY(lam_forecast_check(&forecast));
+    LAM_TRY(lam_block_allocate(t->block));
+    return lam_snapshot_weights(t->file, t->block, !options->raw);
+}
+
+lam_status lam_trained_open(const struct lam_task *const *tasks, const char *path,
+                            const struct lam_trained_options *options, struct lam_trained *trained) {
+    memset(trained, 0, sizeof *trained);
+    LAM_TRY(open_file(trained, path));
+    LAM_TRY(find_task(trained, tasks));
+    LAM_TRY(read_settings(trained, options));
+    LAM_TRY(trained->task->open(&trained->settings.config, trained->settings.own, options->use, trained->file,
+                                &trained->state));
+    LAM_TRY(open_device(trained));
+    return open_block(trained, options);
+}
+
+void lam_trained_close(struct lam_trained *trained) {
+    lam_block_destroy(trained->block);
+    lam_tuning_destroy(trained->tuning);
+    lam_device_close(trained->device);
+    if (trained->state) trained->task->close(trained->state);
+    if (trained->settings.task) lam_settings_close(&trained->settings);
+    lam_checkpoint_close(trained->file);
+    memset(trained, 0, sizeof *trained);
+}
