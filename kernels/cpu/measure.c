@@ -2,33 +2,40 @@
  * loop over the same operands, because in a step the op before has just written them; and the work that is
  * done once a run (weights prepared, partials reduced) counted at its share.
  *
- * Other programs disturb a measurement but never make it faster: the best of several rounds counts. */
+ * Times are of the lane's own processor time, so that a lane that had to wait for its core is not taken for a
+ * slow kernel. What is left of other programs' disturbance never makes it faster: the best of rounds counts,
+ * the candidates take turns, so that a disturbance of some milliseconds does not fall on one of them alone.
+ * Who is far behind is out. */
 #include "cpu/measure.h"
-
-#include "base/files.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define ROUNDS_AT_LEAST 4
-#define ROUNDS_AT_MOST  200
-#define ENOUGH_SECONDS  4e-3
+#define TURNS               5
+#define ROUNDS_AT_MOST      100
+#define ENOUGH_SECONDS      2e-3 /* of a turn */
+/* Behind by this much is beaten: at first, when a disturbance may be all that there is to see, and later. */
+#define FAR_BEHIND_AT_FIRST 2.0
+#define FAR_BEHIND_LATER    1.4
+enum { MOST_CANDIDATES = 8 };
 
 struct trial {
-    const struct lam_kernel *kernel;
+    struct lam_kernel *kernel;
+    const char *name;
     const struct lam_kernel_options *options;
     struct lam_lanes *lanes;
     void *in[LAM_MAX_INPUTS], *out[LAM_MAX_OUTPUTS]; /* shared operands */
     void *prepared[LAM_MAX_INPUTS];
     struct desk *desk; /* [lanes] */
     void **partials;   /* [lanes] */
-    double run_seconds, once_seconds;
+    bool beaten;
 };
 
 /* What one lane works on. */
 struct desk {
     void *in[LAM_MAX_INPUTS], *out[LAM_MAX_OUTPUTS], *workspace, *partial;
-    double run_seconds;
+    double run_seconds, once_seconds;
 };
 
 /* ---- buffers ---- */
@@ -76,6 +83,7 @@ static bool fill_trial(struct trial *t) {
         good = get_zeros(&desk->workspace, t->kernel->workspace_bytes) && good;
         good = get_zeros(&desk->partial, t->kernel->partial_bytes) && good;
         t->partials[lane] = desk->partial;
+        desk->run_seconds = desk->once_seconds = 1e9;
     }
     return good;
 }
@@ -114,105 +122,114 @@ static struct lam_kernel_args make_args(const struct trial *t, int lane, const s
     return args;
 }
 
-/* What a lane does once a run. */
-static void once(const struct trial *t, int lane) {
-    const struct lam_kernel *k = t->kernel;
-    int lanes = t->options->lanes;
-    for (int i = 0; i < k->op.inputs; i++)
-        if (t->prepared[i]) k->prepare(k, i, t->in[i], t->prepared[i], lane, lanes, NULL);
-    lam_lanes_barrier(t->lanes);
-    if (k->reduce) k->reduce(k, t->partials, lanes, t->out, lane, lanes, NULL);
-    lam_lanes_barrier(t->lanes);
+static double processor_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void time_once(struct trial *t, int lane) {
-    double best = 1e9;
-    for (int round = 0; round < 3; round++) {
-        lam_lanes_barrier(t->lanes);
-        double start = lam_seconds();
-        once(t, lane);
-        double seconds = lam_seconds() - start;
-        if (seconds < best) best = seconds;
-    }
-    if (lane == 0) t->once_seconds = best;
+/* What a lane does once a run. */
+static void time_once(const struct trial *t, int lane) {
+    const struct lam_kernel *k = t->kernel;
+    int lanes = t->options->lanes;
+    double start = processor_seconds();
+    for (int i = 0; i < k->op.inputs; i++)
+        if (t->prepared[i]) k->prepare(k, i, t->in[i], t->prepared[i], lane, lanes, NULL);
+    if (k->reduce) k->reduce(k, t->partials, lanes, t->out, lane, lanes, NULL);
+    double seconds = processor_seconds() - start;
+    if (seconds < t->desk[lane].once_seconds) t->desk[lane].once_seconds = seconds;
+    lam_lanes_barrier(t->lanes);
 }
 
 static void time_lane(void *context, int lane) {
-    struct trial *t = context;
+    const struct trial *t = context;
     const struct lam_kernel *k = t->kernel;
     struct lam_run run = {.seed = 1, .step = 1};
     struct lam_kernel_args args = make_args(t, lane, &run);
     time_once(t, lane);
     double best = 1e9, spent = 0;
-    for (int round = 0; round < ROUNDS_AT_LEAST || (spent < ENOUGH_SECONDS && round < ROUNDS_AT_MOST);
-         round++) {
-        double start = lam_seconds();
+    for (int round = 0; round < 2 || (spent < ENOUGH_SECONDS && round < ROUNDS_AT_MOST); round++) {
+        double start = processor_seconds();
         k->run(k, &args);
-        double seconds = lam_seconds() - start;
-        if (round > 0 && seconds < best) best = seconds; /* the first one warms up */
+        double seconds = processor_seconds() - start;
+        if (seconds < best) best = seconds;
         spent += seconds;
     }
-    t->desk[lane].run_seconds = best;
+    if (best < t->desk[lane].run_seconds) t->desk[lane].run_seconds = best;
 }
 
 /* Seconds that the kernel would take of a step. */
-static lam_status step_seconds(struct lam_lanes *lanes, const struct lam_kernel *kernel,
-                               const struct lam_kernel_options *options, double *seconds) {
-    struct trial t = {.kernel = kernel, .options = options, .lanes = lanes};
-    if (!fill_trial(&t)) {
-        free_trial(&t);
-        return lam_fail(LAM_ERR_NO_MEMORY, "no memory left to time %s", lam_op_name(kernel->op.kind));
+static double step_seconds(const struct trial *t) {
+    double run = 0, once = 0, batch = (double)t->kernel->op.in[0].desc.shape.dim[0];
+    for (int lane = 0; lane < t->options->lanes; lane++) {
+        if (t->desk[lane].run_seconds > run) run = t->desk[lane].run_seconds;
+        if (t->desk[lane].once_seconds > once) once = t->desk[lane].once_seconds;
     }
-    lam_lanes_run(lanes, time_lane, &t);
-    double slowest = 0;
-    for (int lane = 0; lane < options->lanes; lane++)
-        if (t.desk[lane].run_seconds > slowest) slowest = t.desk[lane].run_seconds;
-    double batch = (double)kernel->op.in[0].desc.shape.dim[0];
-    *seconds = t.once_seconds + slowest * batch / options->lanes / options->slices[0];
-    free_trial(&t);
-    return LAM_OK;
+    return once + run * batch / t->options->lanes / t->options->slices[0];
 }
 
 /* ---- choosing ---- */
 
-static lam_status try_choice(struct lam_lanes *lanes, lam_cpu_create_fn create, const struct lam_op *op,
-                             const struct lam_kernel_options *options, struct lam_kernel **kernel,
-                             const char **chosen, double *seconds) {
-    LAM_TRY(create(op, options, kernel, chosen));
-    lam_status status = step_seconds(lanes, *kernel, options, seconds);
-    if (status != LAM_OK) (*kernel)->destroy(*kernel);
-    return status;
+struct contest {
+    struct trial trial[MOST_CANDIDATES];
+    int count;
+};
+
+/* Makes the kernels of the choices that apply, with what they need to run. */
+static lam_status enter(struct contest *contest, struct lam_lanes *lanes, lam_cpu_create_fn create,
+                        const char *const *choices, const struct lam_op *op,
+                        const struct lam_kernel_options *options) {
+    for (; *choices && contest->count < MOST_CANDIDATES; choices++) {
+        struct lam_kernel_options with_choice = *options;
+        with_choice.choice = *choices;
+        struct trial *t = &contest->trial[contest->count];
+        lam_status status = create(op, &with_choice, &t->kernel, &t->name);
+        if (status == LAM_ERR_UNSUPPORTED) continue;
+        LAM_TRY(status);
+        t->options = options;
+        t->lanes = lanes;
+        contest->count++;
+        if (!fill_trial(t))
+            return lam_fail(LAM_ERR_NO_MEMORY, "no memory left to time %s", lam_op_name(op->kind));
+    }
+    if (contest->count == 0) return lam_fail_in(LAM_ERR_UNSUPPORTED, lam_op_name(op->kind));
+    return LAM_OK;
+}
+
+static int find_fastest(struct contest *contest, struct lam_lanes *lanes) {
+    int best = 0, left = contest->count;
+    for (int turn = 0; turn < TURNS && left > 1; turn++) {
+        for (int i = 0; i < contest->count; i++)
+            if (!contest->trial[i].beaten) lam_lanes_run(lanes, time_lane, &contest->trial[i]);
+        for (int i = 0; i < contest->count; i++)
+            if (!contest->trial[i].beaten &&
+                step_seconds(&contest->trial[i]) < step_seconds(&contest->trial[best]))
+                best = i;
+        double limit =
+            (turn == 0 ? FAR_BEHIND_AT_FIRST : FAR_BEHIND_LATER) * step_seconds(&contest->trial[best]);
+        for (int i = 0; i < contest->count; i++)
+            if (!contest->trial[i].beaten && step_seconds(&contest->trial[i]) > limit) {
+                contest->trial[i].beaten = true;
+                left--;
+            }
+    }
+    return best;
 }
 
 lam_status lam_cpu_measure(struct lam_lanes *lanes, lam_cpu_create_fn create, const char *const *choices,
                            const struct lam_op *op, const struct lam_kernel_options *options,
                            struct lam_kernel **kernel, const char **chosen) {
-    struct lam_kernel *best = NULL;
-    double best_seconds = 0;
-    lam_status status = LAM_ERR_UNSUPPORTED;
-    for (; *choices; choices++) {
-        struct lam_kernel_options with_choice = *options;
-        with_choice.choice = *choices;
-        struct lam_kernel *candidate = NULL;
-        const char *name = NULL;
-        double seconds = 0;
-        status = try_choice(lanes, create, op, &with_choice, &candidate, &name, &seconds);
-        if (status == LAM_ERR_UNSUPPORTED) continue;
-        if (status != LAM_OK) break;
-        bool better = !best || seconds < best_seconds;
-        struct lam_kernel *loser = better ? best : candidate;
-        if (loser) loser->destroy(loser);
-        if (better) {
-            best = candidate;
-            best_seconds = seconds;
-            *chosen = name;
-        }
+    struct contest contest = {.count = 0};
+    int best = -1;
+    lam_status status = enter(&contest, lanes, create, choices, op, options);
+    if (status == LAM_OK) {
+        best = find_fastest(&contest, lanes);
+        *kernel = contest.trial[best].kernel;
+        *chosen = contest.trial[best].name;
     }
-    if (status != LAM_OK && status != LAM_ERR_UNSUPPORTED) {
-        if (best) best->destroy(best);
-        return status;
+    for (int i = 0; i < contest.count; i++) {
+        free_trial(&contest.trial[i]);
+        if (i != best) contest.trial[i].kernel->destroy(contest.trial[i].kernel);
     }
-    if (!best) return lam_fail_in(LAM_ERR_UNSUPPORTED, lam_op_name(op->kind));
-    *kernel = best;
-    return LAM_OK;
+    return status;
 }
