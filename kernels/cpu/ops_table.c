@@ -42,6 +42,8 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_ADD] = lam_cpu_add_create,
     [LAM_OP_SCALE] = lam_cpu_scale_create,
     [LAM_OP_CAST] = lam_cpu_cast_create,
+    [LAM_OP_DROPOUT] = lam_cpu_dropout_create,
+    [LAM_OP_DROPOUT_BWD] = lam_cpu_dropout_bwd_create,
 
     /* moving data */
     [LAM_OP_COPY] = lam_cpu_copy_create,
@@ -62,6 +64,8 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_AVG_POOL_BWD] = lam_cpu_avg_pool_bwd_create,
     [LAM_OP_GLOBAL_AVG_POOL] = lam_cpu_global_avg_pool_create,
     [LAM_OP_GLOBAL_AVG_POOL_BWD] = lam_cpu_global_avg_pool_bwd_create,
+    [LAM_OP_RESIZE] = lam_cpu_resize_create,
+    [LAM_OP_RESIZE_BWD] = lam_cpu_resize_bwd_create,
 
     /* losses */
     [LAM_OP_CROSS_ENTROPY] = lam_cpu_cross_entropy_create,
