@@ -8,16 +8,19 @@
 enum { UNROLL = 4 };
 enum function { RELU, RELU_BWD, GELU, GELU_BWD, ADD, SCALE, CAST };
 
+/* x Phi(x) = max(x, 0) - |x| Phi(-|x|): nothing cancels */
 LAM_INLINE vf gelu(vf x) {
-    vf y = v_fma(x, v_normal_half(x), x * v_set(0.5f));
-    return v_where_greater(v_set(-5.6f), x, v_zero(), y);
+    vf below, bell;
+    v_normal(x, &below, &bell);
+    return v_fnma(v_abs(x), below, v_relu(x));
 }
 
 /* Phi(x) + x phi(x) */
 LAM_INLINE vf gelu_slope(vf x) {
-    vf near = v_min(v_set(9), v_max(v_set(-9), x));
-    vf density = v_exp(near * near * v_set(-0.5f)) * v_set(0.3989422804f);
-    return v_fma(near, density, v_normal_half(x) + v_set(0.5f));
+    vf below, bell;
+    v_normal(x, &below, &bell);
+    vf phi = v_where_greater(x, v_zero(), v_set(1) - below, below);
+    return v_fma(x, bell * v_set(0.3989422804f), phi);
 }
 
 LAM_INLINE vf value(enum function f, vf a, vf b, vf factor) {
