@@ -12,11 +12,11 @@
  */
 #include "cpu/cpu_kernel.h"
 #include "cpu/gemm.h"
+#include "cpu/layout_adapter.h"
 #include "cpu/linear.h"
 #include "cpu/softmax_isa.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 enum { WIDENED_OPERANDS = 4 }; /* q, k, v, dy */
 
@@ -213,30 +213,15 @@ static void backward_run(const struct lam_kernel *kernel, const struct lam_kerne
 
 /* ---- creation ---- */
 
-static void attention_destroy(struct lam_kernel *kernel) {
-    free(kernel);
-}
-
-static lam_status check(const struct lam_op *op, const struct lam_operand *qkv) {
-    char text[64];
-    lam_shape_text(qkv->desc.shape, text, sizeof text);
+static lam_status create(const struct lam_op *op, const struct lam_operand *qkv, struct lam_kernel **kernel) {
     int heads = op->attr.attention.heads;
     if (qkv->desc.shape.rank != 3 || heads < 1 || qkv->desc.shape.dim[2] % (3 * heads) != 0)
-        return lam_fail(LAM_ERR_INVALID, "%s: %s does not divide into q, k and v of %d heads",
-                        lam_op_name(op->kind), text, heads);
-    if (!qkv->batched)
-        return lam_fail(LAM_ERR_UNSUPPORTED, "%s: %s is not batched", lam_op_name(op->kind), text);
-    return LAM_OK;
-}
-
-static lam_status create(const struct lam_op *op, const struct lam_operand *qkv, struct lam_kernel **kernel) {
-    LAM_TRY(check(op, qkv));
-    struct attention *a = calloc(1, sizeof *a);
-    if (!a) return lam_fail(LAM_ERR_NO_MEMORY, "%s: no memory for the kernel", lam_op_name(op->kind));
+        return lam_cpu_unsupported(op, "the last dimension does not divide into q, k and v of its heads");
+    if (!qkv->batched) return lam_cpu_unsupported(op, "q, k and v are not batched");
+    LAM_TRY(lam_cpu_kernel_new(sizeof(struct attention), op, kernel));
+    struct attention *a = (struct attention *)*kernel;
     bool backward = op->kind == LAM_OP_ATTENTION_BWD;
-    a->kernel.op = *op;
     a->kernel.run = backward ? backward_run : forward_run;
-    a->kernel.destroy = attention_destroy;
     a->tokens = qkv->desc.shape.dim[1];
     a->features = qkv->desc.shape.dim[2] / 3;
     a->heads = op->attr.attention.heads;
@@ -258,7 +243,6 @@ static lam_status create(const struct lam_op *op, const struct lam_operand *qkv,
             lam_gemm_transposed_scratch_bytes(a->format, a->tokens, a->head_features, a->tokens, a->outside);
     struct work unused;
     a->kernel.workspace_bytes = work_layout(a, backward, NULL, &unused);
-    *kernel = &a->kernel;
     return LAM_OK;
 }
 

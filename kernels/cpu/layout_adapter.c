@@ -1,6 +1,7 @@
 #include "cpu/layout_adapter.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "cpu/repack.h"
 
@@ -97,6 +98,12 @@ static void adapter_run(const struct lam_kernel *kernel, const struct lam_kernel
     }
 }
 
+static void adapter_prepare(const struct lam_kernel *kernel, int input, const void *source, void *prepared,
+                            int part, int parts, struct lam_stream *stream) {
+    const struct adapter *adapter = (const struct adapter *)kernel;
+    adapter->inner->prepare(adapter->inner, input, source, prepared, part, parts, stream);
+}
+
 static void adapter_reduce(const struct lam_kernel *kernel, void *const *partials, int partial_count,
                            void *const *out, int part, int parts, struct lam_stream *stream) {
     const struct adapter *adapter = (const struct adapter *)kernel;
@@ -148,6 +155,8 @@ lam_status lam_cpu_adapt(const struct lam_op *op, const struct lam_kernel_option
     made->workspace_bytes = workspace + adapter->inner->workspace_bytes;
     made->partial_bytes = adapter->inner->partial_bytes;
     made->partial_is_output = adapter->inner->partial_is_output;
+    memcpy(made->prepared_bytes, adapter->inner->prepared_bytes, sizeof made->prepared_bytes);
+    if (adapter->inner->prepare) made->prepare = adapter_prepare;
     if (adapter->inner->reduce) made->reduce = adapter_reduce;
     *kernel = made;
     return LAM_OK;

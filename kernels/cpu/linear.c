@@ -8,10 +8,9 @@
  */
 #include "cpu/cpu_kernel.h"
 #include "cpu/gemm.h"
+#include "cpu/layout_adapter.h"
 #include "cpu/linear.h"
 #include "cpu/reduce_isa.h"
-
-#include <stdlib.h>
 
 struct linear {
     struct lam_kernel kernel;
@@ -25,9 +24,6 @@ static const struct linear *linear_of(const struct lam_kernel *kernel) {
 }
 static int64_t rows_of(const struct linear *linear, int count) {
     return linear->kernel.op.in[0].batched ? count * linear->rows_per_sample : linear->rows_per_sample;
-}
-static void linear_destroy(struct lam_kernel *kernel) {
-    free(kernel);
 }
 
 /* ---- forward and data gradient: A B, where B is prepared from W ---- */
@@ -126,14 +122,6 @@ static void weights_reduce(const struct lam_kernel *kernel, void *const *partial
 
 /* ---- creation ---- */
 
-static bool all_plain(const struct lam_op *op) {
-    for (int i = 0; i < op->inputs; i++)
-        if (op->in[i].present && op->in[i].desc.layout != LAM_PLAIN) return false;
-    for (int i = 0; i < op->outputs; i++)
-        if (op->out[i].present && op->out[i].desc.layout != LAM_PLAIN) return false;
-    return true;
-}
-
 static int64_t last_dim(const struct lam_operand *operand) {
     return operand->desc.shape.dim[operand->desc.shape.rank - 1];
 }
@@ -141,32 +129,24 @@ static int64_t last_dim(const struct lam_operand *operand) {
 /* `x` is the operand with the input features, `y` the one with the output features, whatever their role. */
 static lam_status create(const struct lam_op *op, const struct lam_operand *x, const struct lam_operand *y,
                          struct linear **result) {
-    char x_text[64], y_text[64];
-    lam_shape_text(x->desc.shape, x_text, sizeof x_text);
-    lam_shape_text(y->desc.shape, y_text, sizeof y_text);
-    if (x->desc.shape.rank < 1 || y->desc.shape.rank != x->desc.shape.rank ||
-        x->desc.dtype != op->in[0].desc.dtype)
-        return lam_fail(LAM_ERR_INVALID, "%s: operands %s and %s do not match", lam_op_name(op->kind), x_text,
-                        y_text);
-    if (!all_plain(op))
-        return lam_fail(LAM_ERR_UNSUPPORTED, "%s on %s: the cpu backend wants plain layouts here",
-                        lam_op_name(op->kind), x_text);
-    struct linear *linear = calloc(1, sizeof *linear);
-    if (!linear) return lam_fail(LAM_ERR_NO_MEMORY, "%s: no memory for the kernel", lam_op_name(op->kind));
-    linear->kernel.op = *op;
-    linear->kernel.destroy = linear_destroy;
-    linear->format = lam_gemm_format(op->in[0].desc.dtype);
+    if (x->desc.shape.rank < 1 || x->desc.dtype != y->desc.dtype)
+        return lam_cpu_unsupported(op, "input and output must be of one type, and not scalars");
+    struct lam_kernel *kernel;
+    LAM_TRY(lam_cpu_kernel_new(sizeof(struct linear), op, &kernel));
+    struct linear *linear = (struct linear *)kernel;
+    linear->format = lam_gemm_format(x->desc.dtype);
     linear->in = last_dim(x);
     linear->out = last_dim(y);
     linear->rows_per_sample = lam_shape_count(x->desc.shape) / linear->in;
-    if (op->in[0].batched) linear->rows_per_sample /= x->desc.shape.dim[0];
+    if (x->batched) linear->rows_per_sample /= x->desc.shape.dim[0];
     *result = linear;
     return LAM_OK;
 }
 
 lam_status lam_cpu_linear_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                  struct lam_kernel **kernel, const char **chosen) {
-    (void)chosen;
+    if (lam_cpu_any_blocked(op))
+        return lam_cpu_adapt(op, options, LAM_PLAIN, lam_cpu_linear_create, kernel, chosen);
     struct linear *linear;
     LAM_TRY(create(op, &op->in[0], &op->out[0], &linear));
     linear->kernel.prepared_bytes[1] = lam_gemm_packed_bytes(linear->format, linear->in, linear->out);
@@ -180,7 +160,8 @@ lam_status lam_cpu_linear_create(const struct lam_op *op, const struct lam_kerne
 
 lam_status lam_cpu_linear_bwd_data_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                           struct lam_kernel **kernel, const char **chosen) {
-    (void)chosen;
+    if (lam_cpu_any_blocked(op))
+        return lam_cpu_adapt(op, options, LAM_PLAIN, lam_cpu_linear_bwd_data_create, kernel, chosen);
     struct linear *linear;
     LAM_TRY(create(op, &op->out[0], &op->in[0], &linear));
     linear->kernel.prepared_bytes[1] = lam_gemm_packed_bytes(linear->format, linear->out, linear->in);
@@ -195,7 +176,8 @@ lam_status lam_cpu_linear_bwd_data_create(const struct lam_op *op, const struct 
 lam_status lam_cpu_linear_bwd_weights_create(const struct lam_op *op,
                                              const struct lam_kernel_options *options,
                                              struct lam_kernel **kernel, const char **chosen) {
-    (void)chosen;
+    if (lam_cpu_any_blocked(op))
+        return lam_cpu_adapt(op, options, LAM_PLAIN, lam_cpu_linear_bwd_weights_create, kernel, chosen);
     struct linear *linear;
     LAM_TRY(create(op, &op->in[0], &op->in[1], &linear));
     bool bias = op->out[1].present;

@@ -4,7 +4,7 @@
 
 #include "cpu/cpu_kernel.h"
 #include "cpu/simd.h"
-#include "cpu/simd_exp.h"
+#include "cpu/simd_math.h"
 
 #include <math.h>
 

@@ -21,7 +21,7 @@ static const char *const attention_bwd[] = {ATTENTION("attention_bwd")};
 
 #define SOFTMAX(op)                                                                                          \
     FOR_BOTH_DTYPES(op " shape=8x10"), FOR_BOTH_DTYPES(op " shape=5x65x17"), op " shape=5x1",                \
-        op " shape=1x1000", FOR_BOTH_DTYPES(op " shape=2x3x5x33"), op " shape=3x16"
+        op " shape=1x1000", FOR_BOTH_DTYPES(op " shape=2x3x5x33"), op " shape=3x16", op " shape=3x17x2x5"
 
 /* Large scores must not overflow. */
 static const char *const softmax[] = {SOFTMAX("softmax"), "softmax shape=5x40 offset=500"};

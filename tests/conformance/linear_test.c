@@ -15,7 +15,8 @@
         FOR_BOTH_DTYPES(op " shape=2x50x192 o=576 bias"), op " shape=1x33x40 o=17 bias",                     \
         op " shape=5x1 o=1", op " shape=1x3 o=2 bias", op " shape=8x1 o=40", op " shape=5x40 o=1 bias",      \
         FOR_BOTH_DTYPES(op " shape=5x17 o=12 bias"), FOR_BOTH_DTYPES(op " shape=8x512 o=100 bias"),          \
-        op " shape=2x3x5x7 o=11 bias", op " shape=5x130x31 o=33", FOR_BOTH_DTYPES(op " shape=3x4x255 o=257")
+        op " shape=2x3x5x7 o=11 bias", op " shape=3x17x3x5 o=11 bias", op " shape=5x130x31 o=33",            \
+        FOR_BOTH_DTYPES(op " shape=3x4x255 o=257")
 
 static const char *const forward[] = {SHAPES("linear")};
 static const char *const data[] = {SHAPES("linear_bwd_data")};
