@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/files.h"
 #include "data/formats.h"
 
-enum { DEEPEST = 8, PROBES = 16 };
+enum { PROBES = 16 };
 
 struct entry {
     char *path;
@@ -70,14 +71,34 @@ static lam_status add_entry(struct folder *folder, char *path, int label) {
     return LAM_OK;
 }
 
-static lam_status add_images(struct folder *folder, const char *path, int label, int depth);
+/* A folder and those that it is in. */
+struct level {
+    dev_t device;
+    ino_t inode;
+    const struct level *above;
+};
 
-static lam_status add_one(struct folder *folder, const char *parent, const char *name, int label, int depth) {
+/* Links must not lead round in circles: images would come again under other labels. */
+static lam_status enter_folder(const char *path, const struct level *above, struct level *level) {
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return lam_fail(LAM_ERR_IO, "%s: cannot be examined: %s", path, strerror(errno));
+    *level = (struct level){info.st_dev, info.st_ino, above};
+    for (const struct level *at = above; at; at = at->above)
+        if (at->device == info.st_dev && at->inode == info.st_ino)
+            return lam_fail(LAM_ERR_FORMAT, "%s: is a link to a folder that it is in", path);
+    return LAM_OK;
+}
+
+static lam_status add_images(struct folder *folder, const char *path, int label, const struct level *above);
+
+static lam_status add_one(struct folder *folder, const char *parent, const char *name, int label,
+                          const struct level *above) {
     char *path = lam_path_join(parent, name);
     if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     lam_status status = LAM_OK;
     if (lam_path_is_folder(path)) {
-        status = add_images(folder, path, label, depth + 1);
+        status = add_images(folder, path, label, above);
     } else if (is_image_name(name)) {
         status = add_entry(folder, path, label);
         if (status == LAM_OK) return LAM_OK; /* the list owns the path now */
@@ -86,14 +107,15 @@ static lam_status add_one(struct folder *folder, const char *parent, const char 
     return status;
 }
 
-static lam_status add_images(struct folder *folder, const char *path, int label, int depth) {
-    if (depth > DEEPEST) return LAM_OK; /* links may go round in circles */
+static lam_status add_images(struct folder *folder, const char *path, int label, const struct level *above) {
+    struct level level;
+    LAM_TRY(enter_folder(path, above, &level));
     struct dirent **list;
     int count;
     LAM_TRY(list_folder(path, &list, &count));
     lam_status status = LAM_OK;
     for (int i = 0; i < count && status == LAM_OK; i++)
-        status = add_one(folder, path, list[i]->d_name, label, depth);
+        status = add_one(folder, path, list[i]->d_name, label, &level);
     free_list(list, count);
     return status;
 }
@@ -136,6 +158,8 @@ static int class_of(const struct lam_dataset *dataset, const char *name) {
 
 static lam_status add_classes(struct folder *folder, const char *path, const char *train,
                               const struct lam_dataset *dataset) {
+    struct level level;
+    LAM_TRY(enter_folder(path, NULL, &level));
     struct dirent **list;
     int count;
     LAM_TRY(list_folder(path, &list, &count));
@@ -143,7 +167,7 @@ static lam_status add_classes(struct folder *folder, const char *path, const cha
     for (int i = 0; i < count && status == LAM_OK; i++) {
         if (!has_subfolder(path, list[i]->d_name)) continue;
         int label = class_of(dataset, list[i]->d_name);
-        status = label >= 0 ? add_one(folder, path, list[i]->d_name, label, 0)
+        status = label >= 0 ? add_one(folder, path, list[i]->d_name, label, &level)
                             : lam_fail(LAM_ERR_FORMAT, "%s/%s: is not among the classes of %s", path,
                                        list[i]->d_name, train);
     }

@@ -218,7 +218,12 @@ static void the_uneven_last_batch(void **state) {
         assert_int_equal(real, last == 1 ? 20 : 25);
         finish(&f);
     }
-    struct fixture f = prepare(3, 10, 1); /* less than one batch, filled up more than once */
+    struct fixture f = prepare(29, 10, 1);
+    f.options.drop_last = true;
+    create(&f);
+    assert_int_equal(lam_loader_batches(f.loader), 2);
+    finish(&f);
+    f = prepare(3, 10, 1); /* less than one batch, filled up more than once */
     f.options.pad_last = true;
     create(&f);
     start(&f, 0, 0);
@@ -337,6 +342,22 @@ static void memory_is_what_was_asked_for(void **state) {
     finish(&f);
 }
 
+/* All slots are ready, and which of them holds the next batch changes with every batch. */
+static void a_slow_consumer_gets_them_in_order(void **state) {
+    (void)state;
+    struct fixture f = prepare(120, 10, 2);
+    create(&f);
+    start(&f, 1, 0);
+    for (int i = 0; i < 12; i++) {
+        usleep(3000);
+        struct lam_batch *b = next(&f);
+        assert_int_equal(b->number, i);
+        assert_int_equal(((const int32_t *)b->data[0])[2], i);
+        lam_loader_release(f.loader, b);
+    }
+    finish(&f);
+}
+
 static void waiting_is_counted(void **state) {
     (void)state;
     struct fixture f = prepare(40, 20, 1);
@@ -385,6 +406,7 @@ int main(void) {
         cmocka_unit_test(errors_come_when_it_is_their_turn),
         cmocka_unit_test(it_can_be_ended_at_any_time),
         cmocka_unit_test(memory_is_what_was_asked_for),
+        cmocka_unit_test(a_slow_consumer_gets_them_in_order),
         cmocka_unit_test(waiting_is_counted),
         cmocka_unit_test(options_that_make_no_sense),
     };
