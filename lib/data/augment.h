@@ -4,8 +4,10 @@
  * ...}; lam_augment_apply(&augment, &sample.image, &rng, planes);          // planes: f32
  * [channels][size][size]
  *
- * With everything off, an image of another size is resized (short side to size * eval_resize) and cut in the
- * middle.
+ * An image of another size is resized first: its short side to `size`. Then the random crop takes its place
+ * in the padded image, without it the middle is taken. Evaluation (lam_augment_plain) resizes the short side
+ * to size * eval_resize and takes the middle. A gray image fills three channels, a colour one is made gray
+ * for one, alpha is dropped. Errors: LAM_ERR_INVALID for settings that make no sense, LAM_ERR_NO_MEMORY.
  */
 #ifndef LAM_DATA_AUGMENT_H
 #define LAM_DATA_AUGMENT_H

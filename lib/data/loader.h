@@ -71,10 +71,12 @@ void lam_loader_destroy(struct lam_loader *loader); /* stops the threads */
 
 int64_t lam_loader_batches(const struct lam_loader *loader); /* in an epoch */
 
-/* Begins an epoch at batch `first`; whatever was prefetched is dropped. */
+/* Begins an epoch at batch `first`; whatever was prefetched is dropped, batches that are held stay as they
+ * are until released. */
 lam_status lam_loader_start(struct lam_loader *loader, uint64_t epoch, int64_t first);
 /* Next batch in order; waits for it. NULL at the end of the epoch. A sample that cannot be read fails the
- * call with its name. Up to `prefetch` - 1 batches may be held at once. */
+ * call with the error of the first bad place in its batch, after all batches before it were given; the error
+ * stays until the next start. Up to `prefetch` - 1 batches may be held at once. One consumer thread. */
 lam_status lam_loader_next(struct lam_loader *loader, struct lam_batch **batch);
 void lam_loader_release(struct lam_loader *loader, struct lam_batch *batch);
 double lam_loader_wait_seconds(const struct lam_loader *loader); /* time that next() waited, in all */
