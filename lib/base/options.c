@@ -336,10 +336,15 @@ static bool shows_default(const struct lam_option *row) {
     return row->type != LAM_OPTION_BOOL && *text && !(row->flags & LAM_OPTION_UNSAVED);
 }
 
+struct output {
+    FILE *file;
+    unsigned without; /* flags of options that are left out */
+};
+
 /* Calls visit for each row, group by group in the order in which groups first appear. */
-static void each_group(const struct lam_options *options, FILE *to,
+static void each_group(const struct lam_options *options, struct output *to,
                        void (*heading)(FILE *to, const char *group),
-                       void (*visit)(FILE *to, const struct lam_option *row, const void *value)) {
+                       void (*visit)(struct output *to, const struct lam_option *row, const void *value)) {
     const struct lam_option *row, *other;
     void *value;
     for (int i = 0; (row = lam_options_row(options, i, NULL)); i++) {
@@ -347,7 +352,7 @@ static void each_group(const struct lam_options *options, FILE *to,
         for (int j = 0; j < i && !seen; j++)
             seen = !strcmp(lam_options_row(options, j, NULL)->group, row->group);
         if (seen) continue;
-        heading(to, row->group);
+        heading(to->file, row->group);
         for (int j = i; (other = lam_options_row(options, j, &value)); j++)
             if (!strcmp(other->group, row->group)) visit(to, other, value);
     }
@@ -357,27 +362,27 @@ static void help_heading(FILE *to, const char *group) {
     fprintf(to, "\n%s:\n", group);
 }
 
-static void help_row(FILE *to, const struct lam_option *row, const void *value) {
+static void help_row(struct output *to, const struct lam_option *row, const void *value) {
     (void)value;
     char head[256];
     option_head(row, head, sizeof head);
     if (strlen(head) > 30)
-        fprintf(to, "  %s\n  %-30s  %s", head, "", row->help);
+        fprintf(to->file, "  %s\n  %-30s  %s", head, "", row->help);
     else
-        fprintf(to, "  %-30s  %s", head, row->help);
-    if (shows_default(row)) fprintf(to, " [%s]", fallback(row));
-    fputc('\n', to);
+        fprintf(to->file, "  %-30s  %s", head, row->help);
+    if (shows_default(row)) fprintf(to->file, " [%s]", fallback(row));
+    fputc('\n', to->file);
 }
 
 /* Runs `print` into a malloc'd text. */
-static lam_status to_text(const struct lam_options *options, char **text,
-                          lam_status (*print)(FILE *to, const struct lam_options *options)) {
+static lam_status to_text(const struct lam_options *options, char **text, unsigned without,
+                          lam_status (*print)(struct output *to, const struct lam_options *options)) {
     char *made = NULL;
     size_t size = 0;
-    FILE *to = open_memstream(&made, &size);
-    if (!to) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-    lam_status status = print(to, options);
-    if (fclose(to) != 0 && status == LAM_OK) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    struct output to = {open_memstream(&made, &size), without};
+    if (!to.file) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = print(&to, options);
+    if (fclose(to.file) != 0 && status == LAM_OK) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     if (status != LAM_OK)
         free(made);
     else
@@ -385,68 +390,68 @@ static lam_status to_text(const struct lam_options *options, char **text,
     return status;
 }
 
-static lam_status print_help(FILE *to, const struct lam_options *options) {
-    fprintf(to, "usage: %s %s\n", options->program, options->usage ? options->usage : "[options]");
+static lam_status print_help(struct output *to, const struct lam_options *options) {
+    fprintf(to->file, "usage: %s %s\n", options->program, options->usage ? options->usage : "[options]");
     each_group(options, to, help_heading, help_row);
     return LAM_OK;
 }
 
 lam_status lam_options_help(const struct lam_options *options, char **text) {
-    return to_text(options, text, print_help);
+    return to_text(options, text, 0, print_help);
 }
 
 static void markdown_heading(FILE *to, const char *group) {
     fprintf(to, "\n### %s\n\n| option | default | meaning |\n|---|---|---|\n", group);
 }
 
-static void markdown_row(FILE *to, const struct lam_option *row, const void *value) {
+static void markdown_row(struct output *to, const struct lam_option *row, const void *value) {
     (void)value;
     char head[256];
     option_head(row, head, sizeof head);
-    fputs("| `", to);
-    for (const char *p = head; *p; p++) *p == '|' ? fputs("\\|", to) : fputc(*p, to);
-    fprintf(to, "` | %s | %s |\n", shows_default(row) ? fallback(row) : "", row->help);
+    fputs("| `", to->file);
+    for (const char *p = head; *p; p++) *p == '|' ? fputs("\\|", to->file) : fputc(*p, to->file);
+    fprintf(to->file, "` | %s | %s |\n", shows_default(row) ? fallback(row) : "", row->help);
 }
 
-static lam_status print_markdown(FILE *to, const struct lam_options *options) {
+static lam_status print_markdown(struct output *to, const struct lam_options *options) {
     each_group(options, to, markdown_heading, markdown_row);
     return LAM_OK;
 }
 
 lam_status lam_options_markdown(const struct lam_options *options, char **text) {
-    return to_text(options, text, print_markdown);
+    return to_text(options, text, 0, print_markdown);
 }
 
 static void ini_heading(FILE *to, const char *group) {
     fprintf(to, "\n[%s]\n", group);
 }
 
-static void ini_row(FILE *to, const struct lam_option *row, const void *value) {
-    if (row->flags & LAM_OPTION_UNSAVED) return;
+static void ini_row(struct output *to, const struct lam_option *row, const void *value) {
+    if (row->flags & to->without) return;
     if (row->type == LAM_OPTION_TEXT) {
-        lam_recipe_write(to, row->name, *(char *const *)value);
+        lam_recipe_write(to->file, row->name, *(char *const *)value);
         return;
     }
     char text[64];
     value_text(row, value, text, sizeof text);
-    fprintf(to, "%s = %s\n", row->name, text);
+    fprintf(to->file, "%s = %s\n", row->name, text);
 }
 
-static lam_status print_ini(FILE *to, const struct lam_options *options) {
+static lam_status print_ini(struct output *to, const struct lam_options *options) {
     const struct lam_option *row;
     void *value;
     for (int i = 0; (row = lam_options_row(options, i, &value)); i++)
-        if (row->type == LAM_OPTION_TEXT && !(row->flags & LAM_OPTION_UNSAVED) &&
+        if (row->type == LAM_OPTION_TEXT && !(row->flags & to->without) &&
             !lam_recipe_can_hold(*(char **)value))
             return lam_fail(LAM_ERR_UNSUPPORTED,
                             "--%s: '%.100s' cannot be saved in config.ini; avoid line breaks, ' ;' and "
                             "spaces at the ends",
                             row->name, *(char **)value);
-    fprintf(to, "# %s --recipe THIS_FILE runs it again\n", options->program);
+    fprintf(to->file, "# %s --recipe THIS_FILE runs it again\n", options->program);
     each_group(options, to, ini_heading, ini_row);
     return LAM_OK;
 }
 
-lam_status lam_options_ini(const struct lam_options *options, char **text) {
-    return to_text(options, text, print_ini);
+lam_status lam_options_ini(const struct lam_options *options, unsigned without, char **text) {
+    return to_text(options, text, without | LAM_OPTION_UNSAVED, print_ini);
 }

@@ -14,8 +14,8 @@
  *     LAM_TRY(lam_options_defaults(&options));
  *     LAM_TRY(lam_options_parse(&options, argc, argv, NULL, 0, NULL));               // 3. the command line
  *     if (config.help) { char *text = lam_options_help(&options); ... }
- *     char *ini = lam_options_ini(&options);                                         // 4. saved with the run
- *     lam_options_free(&options);
+ *     LAM_TRY(lam_options_ini(&options, 0, &ini));                                    // 4. saved with the
+ * run lam_options_free(&options);
  *
  * On the command line: --name value, --name=value; for a yes-or-no option --name, --no-name, --name yes. A
  * recipe is an INI file of `name = value` lines; its [sections] are headings only. Options are taken in the
@@ -43,6 +43,7 @@ enum {
                                  config */
     LAM_OPTION_RESUMABLE = 2, /* may differ from the saved config when a run is resumed */
     LAM_OPTION_RECIPE = 4,    /* TEXT: the name of a recipe to read here */
+    LAM_OPTION_MACHINE = 8,   /* has no influence on what comes out, only on how fast */
 };
 
 struct lam_option {
@@ -103,10 +104,11 @@ bool lam_options_given(const struct lam_options *options, const char *name);
  * tables; NULL: none. */
 const char *lam_options_difference(const struct lam_options *a, const struct lam_options *b);
 
-/* malloc'd texts. help: in groups, for people. ini: every saved value, reads back to the same values;
- * LAM_ERR_UNSUPPORTED for a value that an INI file cannot hold. markdown: a table for docs/. */
+/* malloc'd texts. help: in groups, for people. ini: every saved value but those with a flag of `without`,
+ * reads back to the same values; LAM_ERR_UNSUPPORTED for a value that an INI file cannot hold. markdown: a
+ * table for docs/. */
 lam_status lam_options_help(const struct lam_options *options, char **text);
-lam_status lam_options_ini(const struct lam_options *options, char **text);
+lam_status lam_options_ini(const struct lam_options *options, unsigned without, char **text);
 lam_status lam_options_markdown(const struct lam_options *options, char **text);
 
 #endif

@@ -21,9 +21,8 @@ static int64_t count_weights(const struct lam_checkpoint *c, int *tensors) {
 }
 
 static void print_position(const struct lam_position *at, FILE *out, json_t *json) {
-    fprintf(out, "position    epoch %llu, batch %llu, step %llu; %.0f s of training\n",
-            (unsigned long long)at->epoch + 1, (unsigned long long)at->batch + 1,
-            (unsigned long long)at->step, at->seconds);
+    fprintf(out, "position    epoch %llu, batch %llu, step %llu\n", (unsigned long long)at->epoch + 1,
+            (unsigned long long)at->batch + 1, (unsigned long long)at->step);
     json_object_set_new(json, "epoch", json_integer((json_int_t)at->epoch));
     json_object_set_new(json, "batch", json_integer((json_int_t)at->batch));
     json_object_set_new(json, "step", json_integer((json_int_t)at->step));

@@ -85,13 +85,13 @@ void lam_folder_close(struct lam_folder *folder) {
     *folder = (struct lam_folder){.lock = -1};
 }
 
-lam_status lam_folder_open_logs(struct lam_folder *folder, uint64_t metrics_bytes, uint64_t memory_bytes,
+lam_status lam_folder_open_logs(struct lam_folder *folder, uint64_t metrics_lines, uint64_t memory_lines,
                                 uint64_t step) {
     char *metrics = lam_folder_file(folder, "metrics.jsonl"),
          *memory = lam_folder_file(folder, "memory.jsonl");
     lam_status status = metrics && memory ? LAM_OK : no_memory();
-    if (status == LAM_OK) status = lam_lines_open(metrics, metrics_bytes, &folder->metrics);
-    if (status == LAM_OK) status = lam_lines_open(memory, memory_bytes, &folder->memory);
+    if (status == LAM_OK) status = lam_lines_open(metrics, metrics_lines, &folder->metrics);
+    if (status == LAM_OK) status = lam_lines_open(memory, memory_lines, &folder->memory);
     if (status == LAM_OK) status = lam_events_open(folder->path, step, &folder->events);
     free(metrics);
     free(memory);

@@ -27,7 +27,7 @@ lam_status lam_folder_free_name(const char *name, char **path);
 void lam_folder_close(struct lam_folder *folder);
 
 /* Opens the logs behind what is to be kept; step: of the first line to come. */
-lam_status lam_folder_open_logs(struct lam_folder *folder, uint64_t metrics_bytes, uint64_t memory_bytes,
+lam_status lam_folder_open_logs(struct lam_folder *folder, uint64_t metrics_lines, uint64_t memory_lines,
                                 uint64_t step);
 
 /* A metric into metrics.jsonl and the event file. */

@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,31 +16,30 @@
 struct lam_lines {
     char *path;
     int fd;
-    uint64_t bytes;
+    uint64_t count, bytes; /* lines, and their bytes */
 };
 
-/* Largest length <= limit that ends behind a newline. */
-static lam_status whole_lines(int fd, const char *path, uint64_t limit, uint64_t *length) {
-    char piece[4096];
-    while (limit > 0) {
-        uint64_t begin = limit > sizeof piece ? limit - sizeof piece : 0;
-        size_t size = (size_t)(limit - begin);
-        if (pread(fd, piece, size, (off_t)begin) != (ssize_t)size)
-            return lam_fail(LAM_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
-        while (size > 0 && piece[size - 1] != '\n') size--;
-        limit = begin + size;
-        if (size > 0) break;
+/* Finds the end of the first `keep` whole lines. */
+static lam_status find_end(struct lam_lines *lines, uint64_t keep) {
+    char piece[65536];
+    uint64_t at = 0;
+    for (;;) {
+        ssize_t got = pread(lines->fd, piece, sizeof piece, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return lam_fail(LAM_ERR_IO, "%s: cannot be read: %s", lines->path, strerror(errno));
+        if (got == 0) return LAM_OK;
+        for (ssize_t i = 0; i < got; i++) {
+            if (lines->count == keep) return LAM_OK;
+            if (piece[i] != '\n') continue;
+            lines->count++;
+            lines->bytes = at + (uint64_t)i + 1;
+        }
+        at += (uint64_t)got;
     }
-    *length = limit;
-    return LAM_OK;
 }
 
 static lam_status cut(struct lam_lines *lines, uint64_t keep) {
-    struct stat info;
-    if (fstat(lines->fd, &info) != 0)
-        return lam_fail(LAM_ERR_IO, "%s: cannot be read: %s", lines->path, strerror(errno));
-    if (keep > (uint64_t)info.st_size) keep = (uint64_t)info.st_size;
-    LAM_TRY(whole_lines(lines->fd, lines->path, keep, &lines->bytes));
+    LAM_TRY(find_end(lines, keep));
     if (ftruncate(lines->fd, (off_t)lines->bytes) != 0)
         return lam_fail(LAM_ERR_IO, "%s: cannot be cut: %s", lines->path, strerror(errno));
     return LAM_OK;
@@ -80,8 +78,8 @@ lam_status lam_lines_close(struct lam_lines *lines) {
     return status;
 }
 
-uint64_t lam_lines_bytes(const struct lam_lines *lines) {
-    return lines->bytes;
+uint64_t lam_lines_count(const struct lam_lines *lines) {
+    return lines->count;
 }
 
 lam_status lam_lines_write(struct lam_lines *lines, const char *line) {
@@ -97,6 +95,7 @@ lam_status lam_lines_write(struct lam_lines *lines, const char *line) {
     free(text);
     if (put == (ssize_t)(length + 1)) {
         lines->bytes += length + 1;
+        lines->count++;
         return LAM_OK;
     }
     int cut_off = ftruncate(lines->fd, (off_t)lines->bytes);

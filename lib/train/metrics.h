@@ -3,9 +3,9 @@
  *     LAM_TRY(lam_lines_open("runs/a/metrics.jsonl", 0, &lines));            // 0: from the beginning
  *     LAM_TRY(lam_metric_write(lines, &(struct lam_metric){.step = 10, .epoch = 0, .block = 1,
  *                                                          .name = "train/loss", .value = 2.3}));
- *     uint64_t bytes = lam_lines_bytes(lines);                               // stands in the checkpoint
+ *     uint64_t count = lam_lines_count(lines);                               // stands in the checkpoint
  *     LAM_TRY(lam_lines_close(lines));
- *     LAM_TRY(lam_lines_open("runs/a/metrics.jsonl", bytes, &lines));        // resume: no line twice
+ *     LAM_TRY(lam_lines_open("runs/a/metrics.jsonl", count, &lines));        // resume: no line twice
  *
  * Each line is one write(), so a crash leaves whole lines, and a resumed run cuts off what came after its
  * checkpoint.
@@ -21,11 +21,11 @@
 
 struct lam_lines;
 
-/* Opens for appending after the first `keep` bytes (rounded down to whole lines; a shorter file is kept
- * whole); what follows is cut off. */
+/* Opens for appending after the first `keep` lines (all whole lines, if there are fewer); what follows is
+ * cut off. */
 lam_status lam_lines_open(const char *path, uint64_t keep, struct lam_lines **lines);
 lam_status lam_lines_close(struct lam_lines *lines); /* NULL is allowed */
-uint64_t lam_lines_bytes(const struct lam_lines *lines);
+uint64_t lam_lines_count(const struct lam_lines *lines);
 /* One line; a newline is added. LAM_ERR_IO names the file; what was there is whole. */
 lam_status lam_lines_write(struct lam_lines *lines, const char *line);
 

@@ -43,9 +43,8 @@ static lam_status save_as(struct run *run, const char *name) {
 }
 
 static lam_status save_checkpoint(struct run *run) {
-    run->at.metrics_bytes = lam_lines_bytes(run->folder.metrics);
-    run->at.memory_bytes = lam_lines_bytes(run->folder.memory);
-    run->at.seconds = run->seconds_before + lam_seconds() - run->begin;
+    run->at.metrics_lines = lam_lines_count(run->folder.metrics);
+    run->at.memory_lines = lam_lines_count(run->folder.memory);
     run->saved_at = run->at.step;
     return save_as(run, "checkpoints/last.safetensors");
 }
@@ -326,7 +325,7 @@ static lam_status train(struct run *run) {
         print_epoch(run, true);
     }
     bool saved =
-        run->saved_at == run->at.step && run->at.metrics_bytes == lam_lines_bytes(run->folder.metrics);
+        run->saved_at == run->at.step && run->at.metrics_lines == lam_lines_count(run->folder.metrics);
     if (!saved) LAM_TRY(save_checkpoint(run));
     LAM_TRY(save_if_best(run));
     return lam_run_summary(run, true);

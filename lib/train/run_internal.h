@@ -21,8 +21,9 @@ struct run {
     struct lam_progress *progress;
     struct lam_checkpoint *from; /* the checkpoint that a resumed run starts from; NULL: a new run */
     struct lam_forecast forecast;
-    char *recipe;    /* text of config.ini */
-    char *last_path; /* of checkpoints/last.safetensors */
+    char *config_ini; /* what is saved with the run */
+    char *recipe;     /* the same for checkpoints, without what concerns this machine alone */
+    char *last_path;  /* of checkpoints/last.safetensors */
     /* How much there is to do. */
     int64_t samples, batches; /* in an epoch */
     bool drop_last;

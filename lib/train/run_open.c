@@ -131,17 +131,28 @@ static lam_status open_folder(struct run *run) {
     return status;
 }
 
-static lam_status make_recipe(struct run *run) {
+/* Options and measured choices as one INI text. */
+static lam_status make_recipe(const struct run *run, unsigned without, char **text) {
     char *options, *tuning;
-    LAM_TRY(lam_options_ini(run->setup->options, &options));
+    LAM_TRY(lam_options_ini(run->setup->options, without, &options));
     lam_status status = lam_tuning_record_ini(run->tuning, &tuning);
     if (status == LAM_OK) {
-        run->recipe = lam_format("%s%s", options, tuning);
+        *text = lam_format("%s%s", options, tuning);
         free(tuning);
-        if (!run->recipe) status = no_memory();
+        if (!*text) status = no_memory();
     }
     free(options);
     return status;
+}
+
+/* What earlier processes of a resumed run took; 0 where the summary is missing. */
+static double seconds_so_far(const struct run *run) {
+    char *path = lam_path_join(run->config->out, "summary.json");
+    json_t *summary = path ? json_load_file(path, 0, NULL) : NULL;
+    double seconds = json_number_value(json_object_get(summary, "seconds"));
+    json_decref(summary);
+    free(path);
+    return seconds > 0 ? seconds : 0;
 }
 
 /* The checkpoint to go on from; none was written yet: from the beginning. */
@@ -176,7 +187,7 @@ lam_status lam_run_start_weights(struct run *run) {
         return lam_fail(LAM_ERR_FORMAT, "%s: stands at batch %llu of an epoch of %lld; has the data changed?",
                         lam_checkpoint_path(run->from), (unsigned long long)run->at.batch,
                         (long long)run->batches);
-    run->seconds_before = run->at.seconds;
+    run->seconds_before = seconds_so_far(run);
     return LAM_OK;
 }
 
@@ -184,11 +195,13 @@ lam_status lam_run_open(struct run *run) {
     if (*run->config->out) LAM_TRY(lam_folder_check(run->config->out, run->config->resume));
     LAM_TRY(open_checkpoint(run));
     LAM_TRY(lam_run_prepare(run));
-    LAM_TRY(make_recipe(run));
+    LAM_TRY(make_recipe(run, 0, &run->config_ini));
+    LAM_TRY(make_recipe(run, LAM_OPTION_MACHINE, &run->recipe));
     LAM_TRY(lam_run_start_weights(run));
     LAM_TRY(open_folder(run));
-    LAM_TRY(lam_folder_write_text(&run->folder, "config.ini", run->recipe));
-    LAM_TRY(lam_folder_open_logs(&run->folder, run->at.metrics_bytes, run->at.memory_bytes, run->at.step));
+    LAM_TRY(lam_folder_write_text(&run->folder, "config.ini", run->config_ini));
+    LAM_TRY(lam_folder_open_logs(&run->folder, run->at.metrics_lines, run->at.memory_lines, run->at.step));
+    if (!run->from) LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, run->device));
     run->last_path = lam_folder_file(&run->folder, "checkpoints/last.safetensors");
     if (!run->last_path) return no_memory();
     bool quiet = run->config->quiet;
@@ -208,6 +221,7 @@ void lam_run_close(struct run *run) {
     lam_device_close(run->device);
     if (run->state) run->task->close(run->state);
     lam_checkpoint_close(run->from);
+    free(run->config_ini);
     free(run->recipe);
     free(run->last_path);
 }

@@ -107,9 +107,8 @@ static lam_status write_texts(struct lam_checkpoint_writer *w, const struct lam_
     if (at->has_best) LAM_TRY(text_number(w, "best", at->best));
     LAM_TRY(text_scores(w, at));
     LAM_TRY(text_count(w, "scored_at", at->scored_at));
-    LAM_TRY(text_number(w, "seconds", at->seconds));
-    LAM_TRY(text_count(w, "metrics_bytes", at->metrics_bytes));
-    LAM_TRY(text_count(w, "memory_bytes", at->memory_bytes));
+    LAM_TRY(text_count(w, "metrics_lines", at->metrics_lines));
+    LAM_TRY(text_count(w, "memory_lines", at->memory_lines));
     return s->task->save(s->state, w);
 }
 
@@ -179,9 +178,8 @@ lam_status lam_snapshot_position(const struct lam_checkpoint *c, struct lam_posi
     if (at.has_best) LAM_TRY(read_number(c, "best", &at.best));
     LAM_TRY(read_scores(c, &at));
     LAM_TRY(read_count(c, "scored_at", &at.scored_at));
-    LAM_TRY(read_number(c, "seconds", &at.seconds));
-    LAM_TRY(read_count(c, "metrics_bytes", &at.metrics_bytes));
-    LAM_TRY(read_count(c, "memory_bytes", &at.memory_bytes));
+    LAM_TRY(read_count(c, "metrics_lines", &at.metrics_lines));
+    LAM_TRY(read_count(c, "memory_lines", &at.memory_lines));
     *position = at;
     return LAM_OK;
 }

@@ -1,8 +1,9 @@
 /* A training run as it stands in a checkpoint: weights, optimizer state, position, and the recipe.
  *
  * Tensors: "unit.layer.tensor" (weights and statistics), "optimizer.STATE.NAME", "ema.NAME". Texts: task,
- * recipe (a config.ini), and the position's numbers. So a checkpoint alone is enough to evaluate, predict or
- * go on.
+ * recipe (a config.ini without what concerns this machine alone), and the position's numbers. Nothing in it
+ * depends on time or on the number of loader threads: equal runs write equal files. So a checkpoint alone is
+ * enough to evaluate, predict or go on.
  */
 #ifndef LAM_TRAIN_SNAPSHOT_H
 #define LAM_TRAIN_SNAPSHOT_H
@@ -23,7 +24,7 @@ struct lam_position {
     int score_count;                      /* of the last evaluation, 0 = none yet */
     uint64_t scored_at;                   /* step of it */
     double seconds;                       /* of the whole run so far */
-    uint64_t metrics_bytes, memory_bytes; /* of the logs */
+    uint64_t metrics_lines, memory_lines; /* in the logs */
 };
 
 struct lam_snapshot {

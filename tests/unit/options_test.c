@@ -268,7 +268,7 @@ static void saved(void **state) {
     assert_int_equal(parse(&a, "--lr 0.30000000000000004 --no-nesterov --precision bf16 --epochs 12"),
                      LAM_OK);
     char *text;
-    assert_int_equal(lam_options_ini(&a.options, &text), LAM_OK);
+    assert_int_equal(lam_options_ini(&a.options, 0, &text), LAM_OK);
     assert_null(strstr(text, "help"));
     assert_non_null(strstr(text, "\n[Training]\n"));
     open_set(&b);
@@ -282,10 +282,14 @@ static void saved(void **state) {
     b.values.seed = 2;
     assert_string_equal(lam_options_difference(&a.options, &b.options), "seed");
     free(text);
+    assert_int_equal(lam_options_ini(&a.options, LAM_OPTION_RESUMABLE, &text), LAM_OK);
+    assert_null(strstr(text, "epochs"));
+    assert_non_null(strstr(text, "seed"));
+    free(text);
     static const char *const bad[] = {"a ;b", "line\nbreak", " space", ";first"};
     for (int i = 0; i < 4; i++) {
         assert_int_equal(lam_options_set(&a.options, "data", bad[i]), LAM_OK);
-        assert_int_equal(lam_options_ini(&a.options, &text), LAM_ERR_UNSUPPORTED);
+        assert_int_equal(lam_options_ini(&a.options, 0, &text), LAM_ERR_UNSUPPORTED);
         assert_non_null(strstr(lam_error_text(), "--data: "));
     }
     lam_options_free(&a.options);

@@ -1,0 +1,254 @@
+#!/bin/bash
+# What a run survives: faults.sh CASE BIN_FOLDER. Each case trains a small network on a made data set in a
+# folder of its own, disturbs it, and compares bytes or error lines. Checkpoints of equal runs are equal files.
+set -u
+case_name=$1
+bin=$(cd "$2" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+export LAMINA_CACHE=$work/cache
+
+fail() {
+    echo "FAILED: $*" >&2
+    [ -f log ] && sed 's/^/  log: /' log >&2
+    exit 1
+}
+
+# make_data FOLDER TRAIN VAL: CIFAR-10's binary format, images whose colour says the class.
+make_data() {
+    mkdir -p "$1"
+    perl -e 'my ($n, $out) = @ARGV; srand(7); open(F, ">", $out); binmode F;
+        for my $i (0 .. $n - 1) { my $k = $i % 10; print F chr($k);
+            print F pack("C*", map { (25 * $k + int($_ / 64) * ($k + 1) + int(rand(60))) % 256 } 0 .. 3071) }' \
+        "$2" "$1/data_batch_1.bin"
+    perl -e 'my ($n, $out) = @ARGV; srand(8); open(F, ">", $out); binmode F;
+        for my $i (0 .. $n - 1) { my $k = $i % 10; print F chr($k);
+            print F pack("C*", map { (25 * $k + int($_ / 64) * ($k + 1) + int(rand(60))) % 256 } 0 .. 3071) }' \
+        "$3" "$1/test_batch.bin"
+}
+
+# Batches of 16 and a smaller last one; everything on that has state of its own.
+options=(--model resnet20 --data cifar10:data --batch 16 --tuning fixed --log-every 1 --crop-pad 4 --flip
+    --ema 0.9 --clip-norm 5 --nesterov --warmup-epochs 0.5 --show 4)
+train() {
+    "$bin/classify-train" "${options[@]}" "$@" >log 2>&1
+}
+
+# What must be the same after a resume: every line but those that tell of time.
+metrics() {
+    grep -v images_per_s "$1/metrics.jsonl" | sed 's/,"time":.*//'
+}
+
+same_runs() {
+    cmp "$1/checkpoints/last.safetensors" "$2/checkpoints/last.safetensors" || fail "checkpoints differ"
+    cmp "$1/checkpoints/best.safetensors" "$2/checkpoints/best.safetensors" || fail "best checkpoints differ"
+    diff <(metrics "$1") <(metrics "$2") >diff || { head -5 diff; fail "metrics differ"; }
+    cmp "$1/predictions/epoch-0002.png" "$2/predictions/epoch-0002.png" || fail "predictions differ"
+}
+
+# Waits until run $1 has logged step $2.
+wait_for_step() {
+    for _ in $(seq 600); do
+        grep -qs "\"step\":$2," "$1/metrics.jsonl" && return 0
+        kill -0 "$3" 2>/dev/null || return 1
+        sleep 0.05
+    done
+    return 1
+}
+
+# interrupted NAME SIGNAL STEP EXIT ARGS...: starts a run, sends the signal after the step, expects the status.
+interrupted() {
+    local name=$1 signal=$2 step=$3 expected=$4
+    shift 4
+    "$bin/classify-train" "${options[@]}" --out "$name" "$@" >log 2>&1 &
+    local pid=$!
+    wait_for_step "$name" "$step" "$pid" || fail "step $step never came"
+    kill "-$signal" "$pid"
+    wait "$pid"
+    local got=$?
+    [ "$got" = "$expected" ] || fail "exit status $got after SIG$signal, not $expected"
+}
+
+# refused STATUS TEXT COMMAND...: exact exit status, one line on stderr that holds the text.
+refused() {
+    local expected=$1 text=$2
+    shift 2
+    "$@" >out 2>log
+    local got=$?
+    [ "$got" = "$expected" ] || fail "exit status $got, not $expected: $*"
+    grep -qF -- "$text" log || fail "'$text' is not in the error of: $*"
+    [ "$(wc -l <log)" = 1 ] || fail "more than one line of error: $*"
+}
+
+case_resume_signal() {
+    make_data data 88 20
+    train --out whole --epochs 2 || fail "the whole run"
+    interrupted int INT 3 130 --epochs 2
+    grep -q "resume" log || fail "the stop does not say how to go on"
+    train --out int --resume || fail "resume after SIGINT"
+    same_runs whole int
+    interrupted term TERM 8 130 --epochs 2 --loader-threads 1
+    train --out term --resume --loader-threads 3 || fail "resume after SIGTERM"
+    same_runs whole term
+}
+
+case_resume_kill() {
+    make_data data 88 20
+    train --out whole --epochs 2 --checkpoint-steps 2 || fail "the whole run"
+    interrupted kill KILL 5 137 --epochs 2 --checkpoint-steps 2
+    train --out kill --resume || fail "resume after kill -9"
+    same_runs whole kill
+    # Killed before the first checkpoint: from the beginning.
+    interrupted early KILL 1 137 --epochs 2 --checkpoint-steps 2
+    rm -f early/checkpoints/*
+    train --out early --resume || fail "resume without a checkpoint"
+    same_runs whole early
+}
+
+case_more_epochs() {
+    make_data data 40 20
+    train --out whole --epochs 2 --lr-schedule constant || fail "the whole run"
+    train --out part --epochs 1 --lr-schedule constant || fail "the short run"
+    train --out part --resume --epochs 2 || fail "one more epoch"
+    same_runs whole part
+    # Resuming a finished run changes nothing and gives its result again.
+    cp part/checkpoints/last.safetensors before
+    train --out part --resume || fail "resume of a finished run"
+    grep -q "^result: accuracy=" log || fail "no result"
+    cmp before part/checkpoints/last.safetensors || fail "a finished run changed"
+}
+
+case_rerun() {
+    make_data data 40 20
+    train --out a --epochs 2 --seed 5 || fail "the first run"
+    "$bin/classify-train" --recipe a/config.ini --out b >log 2>&1 || fail "the rerun"
+    same_runs a b
+    train --out c --epochs 2 --seed 6 || fail "another seed"
+    cmp -s a/checkpoints/last.safetensors c/checkpoints/last.safetensors && fail "the seed has no effect"
+    return 0
+}
+
+case_threads() {
+    make_data data 40 20
+    train --out a --epochs 2 --mixup 0.4 --cutout 8 --label-smoothing 0.1 --loader-threads 1 || fail "one thread"
+    train --out b --epochs 2 --mixup 0.4 --cutout 8 --label-smoothing 0.1 --loader-threads 4 --prefetch 5 ||
+        fail "four threads"
+    same_runs a b
+}
+
+# A file-size limit stands in for a full disk.
+case_full_disk() {
+    make_data data 40 20
+    train --out run --epochs 1 || fail "the first epoch"
+    cp run/checkpoints/last.safetensors before
+    (ulimit -f 200; train --out run --resume --epochs 3)
+    local got=$?
+    [ "$got" = 1 ] || fail "exit status $got on a full disk, not 1"
+    grep -q "last.safetensors: cannot be written: File too large" log || fail "the error does not name the file"
+    cmp before run/checkpoints/last.safetensors || fail "the old checkpoint is damaged"
+    [ -z "$(find run -name '*.tmp-*')" ] || fail "a half-written file is left"
+    train --out run --resume || fail "resume after the disk has room again"
+    train --out whole --epochs 3 || fail "the whole run"
+    grep -q "^result: accuracy=" log || fail "no result"
+}
+
+case_damaged() {
+    make_data data 40 20
+    train --out run --epochs 1 || fail "the run"
+    local last=run/checkpoints/last.safetensors
+    cp $last good
+    for bytes in 0 5 100 4000 100000; do
+        head -c $bytes good >$last
+        refused 2 "$last" "$bin/classify-train" --out run --resume --epochs 2
+        refused 2 "$last" "$bin/lamina" info $last
+        refused 2 "$last" "$bin/lamina" eval $last
+    done
+    cp good $last
+    "$bin/lamina" eval $last >out 2>log || fail "eval of the whole file"
+    # Another network's weights.
+    train --out other --epochs 1 --model resnet32 || fail "another network"
+    cp good other/checkpoints/last.safetensors
+    refused 2 "has no tensor 'layer1.3" "$bin/classify-train" --out other --resume --epochs 2
+}
+
+case_nan() {
+    make_data data 40 20
+    train --out run --epochs 3 --lr 1e3 --clip-norm 0 --momentum 0.99 --warmup-epochs 0 --weight-decay 10
+    local got=$?
+    [ "$got" = 1 ] || fail "exit status $got, not 1"
+    grep -Eq "step [0-9]+ \(epoch [0-9]+, batch [0-9]+; samples [0-9 ]+.*\): block stem..head: " log ||
+        fail "block and batch are not named"
+    grep -Eq "[a-z0-9.]+\.(weight|bias|running_mean|running_var)" log || fail "no tensor is named"
+    "$bin/lamina" info run/checkpoints/last.safetensors >out 2>&1 || fail "the last checkpoint is damaged"
+}
+
+case_bad_input() {
+    make_data data 40 20
+    local t="$bin/classify-train" r="--model resnet20 --data cifar10:data --tuning fixed --out none"
+    refused 2 "--bach: no such option; did you mean --batch?" "$t" --bach 3
+    refused 2 "--batch: 0 is out of range" "$t" $r --batch 0
+    refused 2 "--model is missing" "$t" --data cifar10:data
+    refused 2 "resnet20" "$t" --model resnet2O --data cifar10:data
+    refused 2 "/none: does not exist" "$t" --model resnet20 --data cifar10:/none
+    refused 2 "did you mean 'cifar10'" "$t" --model resnet20 --data cifar1O:data
+    refused 2 "--method glcan" "$t" $r --method glcan
+    refused 2 "--blocks 2" "$t" $r --blocks 2
+    refused 2 "--schedule ppll" "$t" $r --schedule ppll
+    refused 2 "--devices names 2 devices" "$t" $r --devices cpu:0,cpu:1
+    refused 2 "not a device" "$t" $r --devices gpu
+    refused 2 "no cuda devices" "$t" $r --devices cuda:0
+    refused 2 "--memory-limit: 'much'" "$t" $r --memory-limit much
+    refused 2 "the limit is 1.0 MiB" "$t" $r --batch 16 --memory-limit 1M
+    grep -q "activations" out || fail "the forecast is not printed before the refusal"
+    refused 2 "fewer than a batch" "$t" $r --batch 64 --last-batch drop
+    refused 2 "--lr-schedule step needs --milestones" "$t" $r --lr-schedule step
+    refused 2 "ascending" "$t" $r --lr-schedule step --milestones 5,3
+    refused 2 "--resume needs --out" "$t" --model resnet20 --resume
+    refused 2 "none: holds no run to resume" "$t" $r --resume
+    refused 2 "recipe.ini:2: --epoch: no such option" bash -c \
+        "printf 'batch = 8\nepoch = 3\n' >recipe.ini; exec '$t' --recipe recipe.ini"
+    [ -e none ] && fail "a refused run left a folder"
+    cp -r data cut && truncate -s -1 cut/data_batch_1.bin
+    refused 2 "cut/data_batch_1.bin" "$t" --model resnet20 --data cifar10:cut --out none
+    refused 2 "cut/data_batch_1.bin" "$bin/lamina" check --data cifar10:cut
+    cp -r data label && printf '\377' | dd of=label/test_batch.bin conv=notrunc status=none
+    refused 2 "label/test_batch.bin" "$t" --model resnet20 --data cifar10:label --out none
+    train --out run --epochs 1 || fail "a good run"
+    refused 2 "run: holds a run already" "$t" --model resnet20 --data cifar10:data --out run
+    refused 2 "--seed: differs from the run in run" "$t" --out run --resume --seed 9
+    refused 2 "no command 'evl'; did you mean 'eval'" "$bin/lamina" evl
+    refused 2 "not in this version" "$bin/lamina" export run --onnx x
+    refused 2 "/none.safetensors: cannot be opened" "$bin/lamina" eval /none.safetensors
+    printf 'no picture' >text.png
+    "$bin/lamina" predict run text.png >out 2>log
+    [ $? = 2 ] || fail "predict of a file that is no picture"
+    grep -q "text.png: is neither PNG nor JPEG" log || fail "the bad image is not named"
+}
+
+# The commands do what they say.
+case_commands() {
+    make_data data 40 20
+    train --out run --epochs 2 || fail "the run"
+    [ "$(tail -1 log | cut -c1-17)" = "result: accuracy=" ] || fail "the last line is not the result"
+    "$bin/lamina" eval run --out eval --json eval.json --weights average >out 2>log || fail "eval"
+    local trained evaluated
+    evaluated=$(awk '$1 == "accuracy" { print $2; exit }' out)
+    trained=$(perl -ne 'print $1 if /"best": ([0-9.]+)/' run/summary.json)
+    perl -e 'exit(abs($ARGV[0] - $ARGV[1]) > 1e-4)' "$trained" "$evaluated" ||
+        fail "eval gives $evaluated, training gave $trained"
+    [ -s eval/confusion.csv ] && [ -s eval/confusion.png ] && [ -s eval.json ] || fail "files of eval"
+    "$bin/lamina" info run >out 2>log && grep -q "resnet20" out || fail "info"
+    "$bin/lamina" plan --model resnet20 --data cifar10:data --batch 8 --tuning fixed >out 2>log || fail "plan"
+    grep -q "images/s" out || fail "plan has no step time"
+    "$bin/lamina" predict run run/predictions/epoch-0001.png --out predicted >out 2>log || fail "predict"
+    [ -s predicted/predictions.json ] || fail "files of predict"
+    "$bin/lamina" check --data cifar10:data >out 2>log || fail "check"
+    grep -q "training part: 40 samples of 10 classes, 32 x 32; 0 bad" out || fail "check's counts"
+    local peak forecast
+    peak=$(perl -ne 'print $1 if /"cpu:[0-9-]+": ([0-9]+)/' run/summary.json)
+    forecast=$(perl -ne 'print $1 if /"forecast_bytes": ([0-9]+)/' run/summary.json)
+    [ "$peak" = "$forecast" ] || fail "forecast $forecast bytes, measured peak $peak"
+}
+
+"case_$case_name" || fail "$case_name"
