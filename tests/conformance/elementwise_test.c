@@ -39,6 +39,12 @@ static const char *const casts[] = {
     "cast shape=5x3x7x9 from=u8 to=bf16",   "cast shape=3x7 from=u8 to=f32",
 };
 
+#define DROPOUT(op)                                                                                          \
+    SHAPES(op), op " shape=5x17x7x5 rate=0.5", op " shape=8x65x64 rate=0.25 stream=99",                      \
+        op " shape=5x33 rate=0"
+
+static const char *const dropouts[] = {DROPOUT("dropout"), DROPOUT("dropout_bwd")};
+
 static void test_activations(void **state) {
     SUITE_RUN(state, activations);
 }
@@ -48,11 +54,16 @@ static void test_sums(void **state) {
 static void test_casts(void **state) {
     SUITE_RUN(state, casts);
 }
+static void test_dropouts(void **state) {
+    SUITE_RUN(state, dropouts);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_casts),
+        cmocka_unit_test(test_dropouts),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }

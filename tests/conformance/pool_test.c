@@ -33,6 +33,16 @@ static const char *const avg_pools[] = {POOLS("avg_pool"), POOLS("avg_pool_bwd")
 
 static const char *const global_pools[] = {GLOBAL("global_avg_pool"), GLOBAL("global_avg_pool_bwd")};
 
+#define SIZES(op, words)                                                                                     \
+    FOR_BOTH_DTYPES(op " n=5 c=16 h=4 w=5 oh=8 ow=10" words),                                                \
+        FOR_BOTH_DTYPES(op " n=2 c=17 h=6 w=6 oh=9 ow=4" words), op " n=8 c=3 h=7 w=5 oh=3 ow=11" words,     \
+        op " n=1 c=64 h=1 w=1 oh=4 ow=3" words, op " n=2 c=40 h=5 w=5 oh=5 ow=5" words,                      \
+        op " n=2 c=12 h=8 w=8 oh=1 ow=1" words, op " n=2 c=1 h=10 w=3 oh=7 ow=7" words,                      \
+        op " n=5 c=16 h=3 w=3 oh=13 ow=17" words
+
+static const char *const resizes[] = {SIZES("resize", ""), SIZES("resize", " bilinear"),
+                                      SIZES("resize_bwd", ""), SIZES("resize_bwd", " bilinear")};
+
 static void test_max_pools(void **state) {
     SUITE_RUN(state, max_pools);
 }
@@ -42,11 +52,16 @@ static void test_avg_pools(void **state) {
 static void test_global_pools(void **state) {
     SUITE_RUN(state, global_pools);
 }
+static void test_resizes(void **state) {
+    SUITE_RUN(state, resizes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_max_pools),
         cmocka_unit_test(test_avg_pools),
         cmocka_unit_test(test_global_pools),
+        cmocka_unit_test(test_resizes),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }

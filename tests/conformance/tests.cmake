@@ -1,0 +1,17 @@
+# Every family of ops once more on the code for older processors, whose vendor library has no bf16 convolution.
+file(GLOB CONFORMANCE_FAMILIES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/conformance/*_test.c)
+foreach(file ${CONFORMANCE_FAMILIES})
+  get_filename_component(name ${file} NAME_WE)
+  string(REGEX REPLACE "_test$" "" name ${name})
+  if(NOT name MATCHES "^(suite|coverage)$")
+    foreach(level v2 v3)
+      add_test(NAME conformance.${name}.${level} COMMAND test_conformance_${name}
+               WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+      set(settings LAMINA_ISA=${level})
+      if(name STREQUAL conv)
+        list(APPEND settings LAMINA_TEST_SKIP=bf16)
+      endif()
+      set_tests_properties(conformance.${name}.${level} PROPERTIES ENVIRONMENT "${settings}")
+    endforeach()
+  endif()
+endforeach()
