@@ -1,5 +1,10 @@
 # The gradient tests use the reference ops of the conformance tests.
-file(GLOB REFERENCE_SOURCES CONFIGURE_DEPENDS tests/conformance/reference*.c)
-set(REFERENCE_SOURCES ${REFERENCE_SOURCES} ${CMAKE_SOURCE_DIR}/tests/conformance/op_text.c
-                      ${CMAKE_SOURCE_DIR}/tests/conformance/operands.c)
-target_sources(test_gradient_reference_gradient PRIVATE ${REFERENCE_SOURCES})
+file(GLOB REFERENCE_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/conformance/reference*.c)
+list(APPEND REFERENCE_SOURCES ${CMAKE_SOURCE_DIR}/tests/conformance/op_text.c
+                              ${CMAKE_SOURCE_DIR}/tests/conformance/operands.c)
+file(GLOB GRADIENT_TESTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/gradient/*_test.c)
+foreach(file ${GRADIENT_TESTS})
+  get_filename_component(name ${file} NAME_WE)
+  string(REGEX REPLACE "_test$" "" name ${name})
+  target_sources(test_gradient_${name} PRIVATE ${REFERENCE_SOURCES})
+endforeach()
