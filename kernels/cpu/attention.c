@@ -111,14 +111,14 @@ static void head_load(const struct attention *a, const void *qkv, const void *dy
 
 /* ---- products ---- */
 
-/* c [tokens, tokens] = x m^T, both [tokens, head features] */
+/* c [tokens, tokens] = x m^T, both [tokens, head features]; zeros behind the last column */
 static void times_transposed(const struct attention *a, struct matrix x, struct matrix m,
                              const struct work *w, float *c) {
     struct lam_gemm_operand b = {.src = m.at, .dtype = a->dtype, .stride = m.stride, .columns_apart = true};
     lam_gemm_pack(a->format, &b, a->head_features, a->tokens, w->packed, 0, 1);
     lam_gemm(&(struct lam_gemm){.format = a->format,
                                 .m = a->tokens,
-                                .n = a->tokens,
+                                .n = lam_gemm_whole_columns(a->format, a->tokens),
                                 .k = a->head_features,
                                 .a = x.at,
                                 .a_stride = x.stride,

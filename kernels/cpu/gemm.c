@@ -70,6 +70,10 @@ static int64_t steps_of(const struct lam_gemm_tiles *t, int64_t k) {
     return blocks_of(k, t->pair);
 }
 
+int64_t lam_gemm_whole_columns(enum lam_gemm_format format, int64_t n) {
+    return round_up(n, tiles_of(format)->vector);
+}
+
 size_t lam_gemm_packed_bytes(enum lam_gemm_format format, int64_t k, int64_t n) {
     const struct lam_gemm_tiles *t = tiles_of(format);
     return (size_t)(steps_of(t, k) * round_up(n, t->vector)) * sizeof(float);

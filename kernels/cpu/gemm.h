@@ -29,6 +29,9 @@ struct lam_gemm_operand {
     bool columns_apart; /* false: src is [k, n]; true: src is [n, k], B its transpose */
 };
 size_t lam_gemm_packed_bytes(enum lam_gemm_format format, int64_t k, int64_t n);
+/* n, up to whole vectors: a B packed for n columns may be used as one of so many, the rest being zeros. That
+ * makes C of whole vectors, which is faster to write. */
+int64_t lam_gemm_whole_columns(enum lam_gemm_format format, int64_t n);
 /* The panels are divided into `parts`; this call packs those of `part`. `packed` is 64-byte aligned. */
 void lam_gemm_pack(enum lam_gemm_format format, const struct lam_gemm_operand *b, int64_t k, int64_t n,
                    void *packed, int part, int parts);

@@ -28,25 +28,40 @@ LAM_INLINE vu load_high(const void *src, int64_t i, int n, enum lam_simd_type ty
     return (vu)v;
 }
 
+/* Elements i.. of one row and `next`.. of the row after it, taken by turns; n of each are there. */
+LAM_INLINE vf zip_rows(const void *src, int64_t i, int64_t next, int n, bool has_next,
+                       enum lam_simd_type type) {
+    if (type == LAM_SIMD_BF16 && n >= LAM_V && has_next) {
+        const uint16_t *h = src;
+        __m512i both = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)(h + i)));
+        both = _mm512_inserti64x4(both, _mm256_loadu_si256((const __m256i *)(const void *)(h + next)), 1);
+        const __m512i by_turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
+                                                  8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+        return (vf)_mm512_permutexvar_epi16(by_turns, both);
+    }
+    vu pair = load_high(src, i, n, type) >> 16;
+    if (has_next) pair |= load_high(src, next, n, type);
+    return (vf)pair;
+}
+
 /* Goes over a few rows at a time, so that both sides are runs of lines, and asks for the rows after them. */
 LAM_INLINE void pack_rows_of(const struct lam_gemm_rows *r, enum lam_simd_type type) {
     const int64_t steps = (r->k + 1) / 2, ahead = PACK_ROWS * r->stride;
-    const size_t bytes = v_bytes(type);
+    const int64_t bytes = (int64_t)v_bytes(type);
     for (int64_t first = 0; first < r->k; first += PACK_ROWS) {
         int64_t end = first + PACK_ROWS < r->k ? first + PACK_ROWS : r->k;
         for (int64_t p = 0; p < r->panels; p++) {
             int64_t column = p * r->advance, there = r->columns - column;
             float *dst = r->dst + (p * steps + first / 2) * r->width;
-            for (int64_t s = first; s < end; s += 2, dst += r->width)
+            for (int64_t s = first; s < end; s += 2, dst += r->width) {
+                int64_t at = s * r->stride + column;
+                __builtin_prefetch((const char *)r->src + (at + ahead) * bytes);
+                __builtin_prefetch((const char *)r->src + (at + r->stride + ahead) * bytes);
                 for (int j = 0; j < r->width; j += LAM_V) {
-                    int64_t at = s * r->stride + column + j;
-                    __builtin_prefetch((const char *)r->src + (size_t)(at + ahead) * bytes);
-                    __builtin_prefetch((const char *)r->src + (size_t)(at + r->stride + ahead) * bytes);
                     int n = there - j < LAM_V ? (int)(there - j) : LAM_V;
-                    vu pair = load_high(r->src, at, n, type) >> 16;
-                    if (s + 1 < end) pair |= load_high(r->src, at + r->stride, n, type);
-                    v_store_f32(dst + j, (vf)pair);
+                    v_store_f32(dst + j, zip_rows(r->src, at + j, at + r->stride + j, n, s + 1 < end, type));
                 }
+            }
         }
     }
 }

@@ -129,9 +129,13 @@ LAM_INLINE float v_sum(vf x) {
 }
 
 LAM_INLINE float v_largest(vf x) {
+#if LAM_V == 16
+    return _mm512_reduce_max_ps(x);
+#else
     float largest = x[0];
     for (int i = 1; i < LAM_V; i++) largest = x[i] > largest ? x[i] : largest;
     return largest;
+#endif
 }
 
 /* ---- memory: f32 and bf16, whole vectors or the first n lanes (the others read as 0) ---- */

@@ -15,16 +15,17 @@ LAM_INLINE int vector_of(int64_t columns, int64_t j) {
 /* v, with the lanes from n on replaced by `filler`. */
 LAM_INLINE vf padded(vf v, int n, float filler) {
     if (n >= LAM_V) return v;
-    float t[LAM_V];
-    v_store_f32(t, v_set(filler));
-    v_store_f32_n(t, v, n);
-    return v_load_f32(t);
+    vf lane;
+    for (int i = 0; i < LAM_V; i++) lane[i] = (float)i;
+    return v_where_greater(v_set((float)n), lane, v, v_set(filler));
 }
 
 LAM_INLINE float row_largest(int64_t columns, const void *x, enum lam_simd_type type) {
     vf largest = v_set(-INFINITY);
-    for (int64_t j = 0; j < columns; j += LAM_V) {
-        int n = vector_of(columns, j);
+    int64_t j = 0;
+    for (; j + LAM_V <= columns; j += LAM_V) largest = v_max(largest, v_load(x, j, LAM_V, type));
+    if (j < columns) {
+        int n = (int)(columns - j);
         largest = v_max(largest, padded(v_load(x, j, n, type), n, -INFINITY));
     }
     return v_largest(largest);
@@ -73,25 +74,49 @@ LAM_INLINE void backward_of(int64_t rows, int64_t columns, const void *dy, const
 
 /* ---- attention ---- */
 
+/* log(x) for finite x >= 1: x = 2^e m with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh(s) with s = (m - 1) /
+ * (m + 1). The series is cut at s^9 (2e-9). NaN stays NaN. */
+LAM_INLINE vf log_above_one(vf x) {
+    vi e = ((vi)x - 0x3F3504F3) >> 23;
+    vf m = (vf)((vi)x - (e << 23)), one = v_set(1);
+    vf s = (m - one) / (m + one), u = s * s;
+    vf p = v_set(2.0f / 9);
+    p = v_fma(p, u, v_set(2.0f / 7));
+    p = v_fma(p, u, v_set(2.0f / 5));
+    p = v_fma(p, u, v_set(2.0f / 3));
+    vf log_m = v_fma(s * u, p, s + s);
+    return v_fma(v_from_int(e), v_set(0.6931471806f), log_m);
+}
+
+/* Exponentials of one row of scaled scores, less the largest, in place of the scores. */
+LAM_INLINE void row_exponentials(int64_t columns, float *s, float scale, float *largest, float *total) {
+    float top = row_largest(columns, s, LAM_SIMD_F32);
+    vf shift = v_set(top), factor = v_set(scale), sum = v_zero();
+    for (int64_t j = 0; j < columns; j += LAM_V) {
+        vf e = padded(v_exp((v_load_f32(s + j) - shift) * factor), vector_of(columns, j), 0);
+        v_store_f32(s + j, e);
+        sum += e;
+    }
+    *largest = top * scale;
+    *total = v_sum(sum);
+}
+
+/* A vector of rows at a time, for the logarithms. */
 LAM_INLINE void probabilities_of(int64_t rows, int64_t columns, ptrdiff_t stride, float *scores, float scale,
                                  float *lse, void *p, enum lam_simd_type type) {
-    for (int64_t i = 0; i < rows; i++) {
-        float *s = scores + i * stride;
-        float top = row_largest(columns, s, LAM_SIMD_F32);
-        vf largest = v_set(top), factor = v_set(scale), sum = v_zero();
-        for (int64_t j = 0; j < columns; j += LAM_V) {
-            int n = vector_of(columns, j);
-            vf e = v_exp((v_load_f32_n(s + j, n) - largest) * factor);
-            v_store_f32_n(s + j, e, n);
-            sum += padded(e, n, 0);
+    for (int64_t first = 0; first < rows; first += LAM_V) {
+        int count = vector_of(rows, first);
+        float largest[LAM_V] = {0}, total[LAM_V];
+        v_store_f32(total, v_set(1));
+        for (int i = 0; i < count; i++) {
+            ptrdiff_t row = (first + i) * stride;
+            row_exponentials(columns, scores + row, scale, &largest[i], &total[i]);
+            vf inverse = v_set(1.0f / total[i]);
+            for (int64_t j = 0; j < columns; j += LAM_V)
+                v_store(p, row + j, v_load_f32(scores + row + j) * inverse, LAM_V, type);
         }
-        float total = v_sum(sum);
-        lse[i] = top * scale + logf(total);
-        vf inverse = v_set(1.0f / total);
-        for (int64_t j = 0; j < columns; j += LAM_V) {
-            int n = vector_of(columns, j);
-            v_store(p, i * stride + j, v_load_f32_n(s + j, n) * inverse, n, type);
-        }
+        vf log_total = log_above_one(v_load_f32(total));
+        v_store_f32_n(lse + first, v_load_f32(largest) + log_total, count);
     }
 }
 
@@ -100,9 +125,8 @@ LAM_INLINE void probabilities_again_of(int64_t rows, int64_t columns, ptrdiff_t 
     for (int64_t i = 0; i < rows; i++) {
         vf factor = v_set(scale), shift = v_set(lse[i]);
         for (int64_t j = 0; j < columns; j += LAM_V) {
-            int n = vector_of(columns, j);
-            vf s = v_load_f32_n(scores + i * stride + j, n);
-            v_store(p, i * stride + j, v_exp(s * factor - shift), n, type);
+            vf s = v_load_f32(scores + i * stride + j);
+            v_store(p, i * stride + j, v_exp(s * factor - shift), LAM_V, type);
         }
     }
 }
@@ -113,9 +137,8 @@ LAM_INLINE void score_gradients_of(int64_t rows, int64_t columns, ptrdiff_t stri
     for (int64_t i = 0; i < rows; i++) {
         vf factor = v_set(scale), mean = v_set(d[i]);
         for (int64_t j = 0; j < columns; j += LAM_V) {
-            int n = vector_of(columns, j);
-            vf g = v_load_f32_n(dp + i * stride + j, n) - mean;
-            v_store(ds, i * stride + j, v_load(p, i * stride + j, n, type) * g * factor, n, type);
+            vf g = v_load_f32(dp + i * stride + j) - mean;
+            v_store(ds, i * stride + j, v_load(p, i * stride + j, LAM_V, type) * g * factor, LAM_V, type);
         }
     }
 }

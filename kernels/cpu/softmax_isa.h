@@ -10,7 +10,8 @@ struct lam_softmax_kernels {
     void (*backward)(int64_t rows, int64_t columns, const void *dy, const void *y, void *dx,
                      enum lam_simd_type type);
 
-    /* Attention, one head: rows of scores of T columns, `stride` apart in scores, p and dp alike.
+    /* Attention, one head: rows of scores of T columns, `stride` apart in scores, p, dp and ds alike, with
+     * room for whole vectors in each row; what stands behind column T is read and written, but means nothing.
      * probabilities: p = softmax(scale scores), lse = log sum exp of the scaled row. The scores are used up;
      * p may be scores. */
     void (*probabilities)(int64_t rows, int64_t columns, ptrdiff_t stride, float *scores, float scale,
