@@ -9,30 +9,30 @@ enum { UNROLL = 4 };
 enum function { RELU, RELU_BWD, GELU, GELU_BWD, ADD, SCALE, CAST };
 
 /* x Phi(x) = max(x, 0) - |x| Phi(-|x|): nothing cancels */
-LAM_INLINE vf gelu(vf x) {
+LAM_INLINE vf gelu(vf x, enum v_precision precision) {
     vf below, bell;
-    v_normal(x, &below, &bell);
+    v_normal(x, &below, &bell, precision);
     return v_fnma(v_abs(x), below, v_relu(x));
 }
 
 /* Phi(x) + x phi(x) */
-LAM_INLINE vf gelu_slope(vf x) {
+LAM_INLINE vf gelu_slope(vf x, enum v_precision precision) {
     vf below, bell;
-    v_normal(x, &below, &bell);
+    v_normal(x, &below, &bell, precision);
     vf phi = v_where_greater(x, v_zero(), v_set(1) - below, below);
     return v_fma(x, bell * v_set(0.3989422804f), phi);
 }
 
-LAM_INLINE vf value(enum function f, vf a, vf b, vf factor) {
+LAM_INLINE vf value(enum function f, vf a, vf b, vf factor, enum v_precision precision) {
     switch (f) {
     case RELU:
         return v_relu(a);
     case RELU_BWD:
         return v_where_greater(b, v_zero(), a, v_zero());
     case GELU:
-        return gelu(a);
+        return gelu(a, precision);
     case GELU_BWD:
-        return a * gelu_slope(b);
+        return a * gelu_slope(b, precision);
     case ADD:
         return a + b;
     case SCALE:
@@ -48,7 +48,8 @@ LAM_INLINE void at(enum function f, const void *a, const void *b, void *out, vf 
                    enum lam_simd_type first, enum lam_simd_type second, enum lam_simd_type to) {
     bool binary = f == RELU_BWD || f == GELU_BWD || f == ADD;
     vf y = binary ? v_load(b, i, n, second) : v_zero();
-    v_store(out, i, value(f, v_load(a, i, n, first), y, factor), n, to);
+    enum v_precision precision = to == LAM_SIMD_F32 ? V_FINE : V_COARSE;
+    v_store(out, i, value(f, v_load(a, i, n, first), y, factor, precision), n, to);
 }
 
 LAM_INLINE void loop(enum function f, const void *a, const void *b, void *out, int64_t count, float factor,

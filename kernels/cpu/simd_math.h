@@ -5,9 +5,13 @@
 
 #include "cpu/simd.h"
 
-/* 2^n for whole n in [-126, 127]. */
-LAM_INLINE vf v_power_of_two(vf n) {
-    return (vf)((v_to_int(n) + 127) << 23);
+/* x 2^n for whole n in [-126, 127]. */
+LAM_INLINE vf v_scale(vf x, vf n) {
+#if LAM_V == 16
+    return _mm512_scalef_ps(x, n);
+#else
+    return x * (vf)((v_to_int(n) + 127) << 23);
+#endif
 }
 
 /* e^x, relative error 3e-9; x in [-87, 88], beyond which it stays at the value there. NaN gives NaN. */
@@ -22,7 +26,7 @@ LAM_INLINE vf v_exp(vf x) {
     p = v_fma(p, r, v_set(0.1666651823f));
     p = v_fma(p, r, v_set(0.5000000095f));
     p = v_fma(p * r, r, r) + v_set(1);
-    return p * v_power_of_two(n);
+    return v_scale(p, n);
 }
 
 /* log(1 + u) for u in [0, 1], relative error 1e-8: 2 atanh(s) with s = u / (2 + u). */
@@ -53,31 +57,61 @@ LAM_INLINE vf v_sigmoid(vf x) {
     return v_where_greater(v_zero(), x, small * share, share);
 }
 
-/* 1 / x for x in [1, 2^100], to an ulp or two. */
-LAM_INLINE vf v_reciprocal(vf x) {
+/* How exact: FINE to f32's precision; COARSE to 3e-4 relative, for results that become bf16 (2e-3). */
+enum v_precision { V_FINE, V_COARSE };
+
+/* 2^x, relative error 2e-9 or 1e-4; x in [-126, 126]. */
+LAM_INLINE vf v_exp2(vf x, enum v_precision precision) {
+    vf n = v_round(x), f = x - n, p;
+    if (precision == V_COARSE) {
+        p = v_set(0.05500844649f);
+        p = v_fma(p, f, v_set(0.2422111128f));
+        p = v_fma(p, f, v_set(0.693283023f));
+    } else {
+        p = v_set(1.535507069e-4f);
+        p = v_fma(p, f, v_set(1.339894924e-3f));
+        p = v_fma(p, f, v_set(9.618431168e-3f));
+        p = v_fma(p, f, v_set(0.05550332211f));
+        p = v_fma(p, f, v_set(0.2402264796f));
+        p = v_fma(p, f, v_set(0.6931472031f));
+    }
+    return v_scale(v_fma(p, f, v_set(1)), n);
+}
+
+/* 1 / x for x in [1, 2^100], to an ulp or two, or to 1e-4. */
+LAM_INLINE vf v_reciprocal(vf x, enum v_precision precision) {
 #if LAM_V == 16
     vf r = _mm512_rcp14_ps(x);
-    return r * v_fnma(x, r, v_set(2));
+    if (precision == V_FINE) r *= v_fnma(x, r, v_set(2));
+    return r;
 #else
+    (void)precision;
     return v_set(1) / x;
 #endif
 }
 
-/* The normal distribution at x: *below = Phi(-|x|), relative error 1.5e-7 besides the exponential's, and
- * *bell = e^(-x^2 / 2). Phi(-a) e^(a^2 / 2) is smooth and close to a polynomial in 1 / (1 + 0.3 a). Beyond
- * |x| = 12.5 both stay at the values there, which are still normal numbers. */
-LAM_INLINE void v_normal(vf x, vf *below, vf *bell) {
-    vf a = v_min(v_set(12.5f), v_abs(x));
-    vf t = v_reciprocal(v_fma(a, v_set(0.3f), v_set(1)));
-    vf p = v_set(0.03567695822f);
-    p = v_fma(p, t, v_set(-0.1572118382f));
-    p = v_fma(p, t, v_set(0.2063678819f));
-    p = v_fma(p, t, v_set(-0.05369612741f));
-    p = v_fma(p, t, v_set(0.1285677942f));
-    p = v_fma(p, t, v_set(0.09991176443f));
-    p = v_fma(p, t, v_set(0.1207542095f));
-    p = v_fma(p, t, v_set(0.1196292838f));
-    *bell = v_exp(a * a * v_set(-0.5f));
+/* The normal distribution at x: *below = Phi(-|x|), relative error 1.5e-7 or 3e-4 besides the exponential's,
+ * and *bell = e^(-x^2 / 2). Phi(-a) e^(a^2 / 2) is smooth and close to a polynomial in 1 / (1 + 0.3 a).
+ * Beyond |x| = 12.5 both stay at the values there, which are still normal numbers. */
+LAM_INLINE void v_normal(vf x, vf *below, vf *bell, enum v_precision precision) {
+    vf a = v_min(v_set(12.5f), v_abs(x)), p;
+    vf t = v_reciprocal(v_fma(a, v_set(0.3f), v_set(1)), precision);
+    if (precision == V_COARSE) {
+        p = v_set(0.2083106858f);
+        p = v_fma(p, t, v_set(0.03672326814f));
+        p = v_fma(p, t, v_set(0.1367095462f));
+        p = v_fma(p, t, v_set(0.1183683977f));
+    } else {
+        p = v_set(0.03567695822f);
+        p = v_fma(p, t, v_set(-0.1572118382f));
+        p = v_fma(p, t, v_set(0.2063678819f));
+        p = v_fma(p, t, v_set(-0.05369612741f));
+        p = v_fma(p, t, v_set(0.1285677942f));
+        p = v_fma(p, t, v_set(0.09991176443f));
+        p = v_fma(p, t, v_set(0.1207542095f));
+        p = v_fma(p, t, v_set(0.1196292838f));
+    }
+    *bell = v_exp2(a * a * v_set(-0.7213475204f), precision); /* log2(e) / 2 */
     *below = *bell * (p * t);
 }
 
