@@ -1,10 +1,5 @@
-/* Batch norm, vectorised.
- *
- * One loop for all layouts: a plane (one sample's channel group) is `pixels * block` numbers in a row, and
- * lane l of its k-th vector belongs to channel (k * LAM_V + l) % block. So the parameters of a group repeat
- * every PERIOD vectors (1, 2 or 4: block / LAM_V, at least 1) and are loaded once a group into that many
- * registers; C16 on AVX-512 has one channel a lane, PLAIN one channel in all lanes. Groups are the outer
- * loop, samples the inner one.
+/* Batch norm, vectorised. Planes as simd_block.h sees them; groups are the outer loop, samples the inner one,
+ * so that a group's parameters are loaded once a slice.
  *
  * Statistics. Sums of a chunk are taken about a pivot, as s = sum (x - p) and q = sum (x - p)^2, and folded
  * into the channel's running (count, mean, M2) in double precision by Chan, Golub and LeVeque's formula. The
@@ -31,23 +26,24 @@ LAM_INLINE int64_t plane_at(const struct lam_bn_slice *s, int64_t sample, int64_
 
 /* ---- statistics ---- */
 
-/* sums[k] += sum of x - pivot, squares[k] += sum of its square, over numbers [begin, end) of a plane. */
+/* sums += x - pivot, squares += its square. */
+LAM_INLINE void add_strip(const void *x, int64_t i, int n, const vf *pivot, vf *sums, vf *squares,
+                          enum lam_simd_type type, int period) {
+    vf strip[LAM_STRIP];
+    v_load_strip(x, i, n, type, strip);
+    for (int k = 0; k < LAM_STRIP; k++) {
+        vf d = v_keep_lanes(strip[k] - pivot[k % period], v_strip_lanes(n, k, type));
+        sums[k] = v_fma(d, v_set(1), sums[k]); /* on the other unit than the subtraction */
+        squares[k] = v_fma(d, d, squares[k]);
+    }
+}
+
 LAM_INLINE void add_range(const void *x, int64_t begin, int64_t end, const vf *pivot, vf *sums, vf *squares,
                           enum lam_simd_type type, int period) {
     int64_t i = begin;
-    const vf one = v_set(1);
-    for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
-        for (int k = 0; k < LAM_UNROLL; k++) {
-            vf d = v_load(x, i + k * LAM_V, LAM_V, type) - pivot[k % period];
-            sums[k] = v_fma(d, one, sums[k]);
-            squares[k] = v_fma(d, d, squares[k]);
-        }
-    for (int k = 0; i < end; i += LAM_V, k++) {
-        int n = end - i < LAM_V ? (int)(end - i) : LAM_V;
-        vf d = v_keep_lanes(v_load(x, i, n, type) - pivot[k % period], n);
-        sums[k] += d;
-        squares[k] = v_fma(d, d, squares[k]);
-    }
+    for (; i + LAM_STRIP_NUMBERS <= end; i += LAM_STRIP_NUMBERS)
+        add_strip(x, i, LAM_STRIP_NUMBERS, pivot, sums, squares, type, period);
+    if (i < end) add_strip(x, i, (int)(end - i), pivot, sums, squares, type, period);
 }
 
 /* A chunk is a run of whole planes of samples, or a piece of one plane. */
@@ -58,15 +54,15 @@ struct chunk {
 LAM_INLINE void chunk_sums(const struct lam_bn_slice *s, int64_t group, const struct chunk *chunk,
                            const float *center, float *sum, float *square, enum lam_simd_type type,
                            int period) {
-    vf pivot[LAM_UNROLL], sums[LAM_UNROLL], squares[LAM_UNROLL];
-    for (int k = 0; k < period; k++) pivot[k] = v_spread(center, k, s->block, s->block);
-    for (int k = 0; k < LAM_UNROLL; k++) sums[k] = squares[k] = v_zero();
+    vf pivot[LAM_STRIP], sums[LAM_STRIP], squares[LAM_STRIP];
+    for (int k = 0; k < period; k++) pivot[k] = v_spread(center, k, s->block, s->block, type);
+    for (int k = 0; k < LAM_STRIP; k++) sums[k] = squares[k] = v_zero();
     for (int64_t n = chunk->sample; n < chunk->sample + chunk->samples; n++) {
         const char *plane = (const char *)s->x + (size_t)plane_at(s, n, group) * v_bytes(type);
         add_range(plane, chunk->begin, chunk->end, pivot, sums, squares, type, period);
     }
-    v_fold_unrolled(sums, period, s->block, sum);
-    v_fold_unrolled(squares, period, s->block, square);
+    v_fold_strip(sums, period, s->block, type, sum);
+    v_fold_strip(squares, period, s->block, type, square);
 }
 
 /* Folds the sums about `center` of `added` values a channel into `count` values with mean and squares. */
@@ -84,18 +80,13 @@ LAM_INLINE void merge(double *mean, double *squares, double count, const float *
 
 LAM_INLINE double add_chunk(const struct lam_bn_slice *s, int64_t group, const struct chunk *chunk,
                             double count, enum lam_simd_type type, int period) {
-    float center[16], sum[16], square[16];
+    float center[16] = {0}, sum[16], square[16];
     double *mean = s->mean_so_far + group * s->block, *squares = s->squares_so_far + group * s->block;
     double added = (double)chunk->samples * (double)(chunk->end - chunk->begin) / s->block;
     for (int c = 0; c < s->block; c++) center[c] = (float)mean[c];
     if (count == 0) { /* the first chunk: find the pivot from the chunk itself */
-        vf first[LAM_UNROLL];
         const char *plane = (const char *)s->x + (size_t)plane_at(s, chunk->sample, group) * v_bytes(type);
-        for (int k = 0; k < period; k++)
-            first[k] = v_load(plane, k * LAM_V, s->block < LAM_V ? s->block : LAM_V, type);
-        float lanes[LAM_UNROLL * LAM_V];
-        for (int k = 0; k < period; k++) v_store_f32(lanes + k * LAM_V, first[k]);
-        memcpy(center, lanes, (size_t)s->block * sizeof(float));
+        for (int c = 0; c < s->block; c++) center[c] = v_load(plane, c, 1, type)[0];
         chunk_sums(s, group, chunk, center, sum, square, type, period);
         for (int c = 0; c < s->block; c++) center[c] += (float)((double)sum[c] / added);
     }
@@ -122,49 +113,54 @@ LAM_INLINE void bn_stats_body(const struct lam_bn_slice *s, enum lam_simd_type t
 
 /* ---- application ---- */
 
-LAM_INLINE vf inverse_deviation(const struct lam_bn_slice *s, int64_t first, int k, int there) {
-    vf value = v_spread(s->inv_std + first, k, s->block, there);
+LAM_INLINE vf inverse_deviation(const struct lam_bn_slice *s, int64_t first, int k, int there,
+                                enum lam_simd_type type) {
+    vf value = v_spread(s->inv_std + first, k, s->block, there, type);
     if (!s->use_variance) return value;
     vf variance = value + v_set(s->eps);
     return v_where_greater(variance, v_zero(), v_set(1) / v_sqrt(variance), v_zero());
 }
 
 struct apply_group {
-    vf mean[LAM_UNROLL], scale[LAM_UNROLL], shift[LAM_UNROLL];
+    vf mean[LAM_STRIP], scale[LAM_STRIP], shift[LAM_STRIP];
 };
 
-LAM_INLINE void apply_group_load(const struct lam_bn_slice *s, int64_t g, int period, struct apply_group *p) {
+LAM_INLINE void apply_group_load(const struct lam_bn_slice *s, int64_t g, enum lam_simd_type type, int period,
+                                 struct apply_group *p) {
     const int there = channels_there(s, g);
     const int64_t first = g * s->block;
     for (int k = 0; k < period; k++) {
-        p->mean[k] = v_spread(s->mean + first, k, s->block, there);
-        p->scale[k] = v_spread(s->gamma + first, k, s->block, there) * inverse_deviation(s, first, k, there);
-        p->shift[k] = v_spread(s->beta + first, k, s->block, there);
+        p->mean[k] = v_spread(s->mean + first, k, s->block, there, type);
+        p->scale[k] = v_spread(s->gamma + first, k, s->block, there, type) *
+                      inverse_deviation(s, first, k, there, type);
+        p->shift[k] = v_spread(s->beta + first, k, s->block, there, type);
     }
 }
 
-LAM_INLINE void apply_at(const struct lam_bn_slice *s, const struct apply_group *p, int64_t i, int k, int n,
-                         enum lam_simd_type type, bool skip, bool relu) {
-    vf y = v_fma(v_load(s->x, i, n, type) - p->mean[k], p->scale[k], p->shift[k]);
-    if (skip) y += v_load(s->skip, i, n, type);
-    if (relu) y = v_relu(y);
-    v_store(s->out, i, y, n, type);
+LAM_INLINE void apply_strip(const struct lam_bn_slice *s, const struct apply_group *p, int64_t i, int n,
+                            enum lam_simd_type type, int period, bool skip, bool relu) {
+    vf x[LAM_STRIP], more[LAM_STRIP];
+    v_load_strip(s->x, i, n, type, x);
+    if (skip) v_load_strip(s->skip, i, n, type, more);
+    for (int k = 0; k < LAM_STRIP; k++) {
+        x[k] = v_fma(x[k] - p->mean[k % period], p->scale[k % period], p->shift[k % period]);
+        if (skip) x[k] += more[k];
+        if (relu) x[k] = v_relu(x[k]);
+    }
+    v_store_strip(s->out, i, n, type, x);
 }
 
 LAM_INLINE void bn_apply_planes(const struct lam_bn_slice *slice, enum lam_simd_type type, int period,
                                 bool skip, bool relu) {
     const struct lam_bn_slice s = *slice;
-    const int64_t plane = s.pixels * s.block;
     for (int64_t g = 0; g < s.groups; g++) {
         struct apply_group p;
-        apply_group_load(&s, g, period, &p);
+        apply_group_load(&s, g, type, period, &p);
         for (int64_t n = 0; n < s.samples; n++) {
-            int64_t i = plane_at(&s, n, g), end = i + plane;
-            for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
-                for (int k = 0; k < LAM_UNROLL; k++)
-                    apply_at(&s, &p, i + k * LAM_V, k % period, LAM_V, type, skip, relu);
-            for (int k = 0; i < end; i += LAM_V, k++)
-                apply_at(&s, &p, i, k % period, end - i < LAM_V ? (int)(end - i) : LAM_V, type, skip, relu);
+            int64_t i = plane_at(&s, n, g), end = i + s.pixels * s.block;
+            for (; i + LAM_STRIP_NUMBERS <= end; i += LAM_STRIP_NUMBERS)
+                apply_strip(&s, &p, i, LAM_STRIP_NUMBERS, type, period, skip, relu);
+            if (i < end) apply_strip(&s, &p, i, (int)(end - i), type, period, skip, relu);
         }
     }
 }
@@ -182,36 +178,44 @@ LAM_INLINE void bn_apply_body(const struct lam_bn_slice *s, enum lam_simd_type t
 
 /* ---- gradients ---- */
 
-/* dy, or 0 where the ReLU behind the normalisation gave 0; the same operations as in apply_at, so the same
- * mask. */
-LAM_INLINE vf masked_gradient(const struct lam_bn_slice *s, const struct apply_group *p, vf centered,
-                              int64_t i, int k, int n, enum lam_simd_type type, bool relu) {
-    vf g = v_load(s->dy, i, n, type);
-    if (!relu) return g;
-    return v_where_greater(v_fma(centered, p->scale[k], p->shift[k]), v_zero(), g, v_zero());
+/* g = dy, or 0 where the ReLU behind the normalisation gave 0 (the same operations as in apply_strip, so the
+ * same mask), and x - mean. */
+LAM_INLINE void gradient_strip(const struct lam_bn_slice *s, const struct apply_group *p, int64_t i, int n,
+                               enum lam_simd_type type, int period, bool relu, vf *g, vf *centered) {
+    v_load_strip(s->dy, i, n, type, g);
+    v_load_strip(s->x, i, n, type, centered);
+    for (int k = 0; k < LAM_STRIP; k++) {
+        centered[k] -= p->mean[k % period];
+        if (!relu) continue;
+        vf y = v_fma(centered[k], p->scale[k % period], p->shift[k % period]);
+        g[k] = v_where_greater(y, v_zero(), g[k], v_zero());
+    }
 }
 
-LAM_INLINE void bwd_stats_at(const struct lam_bn_slice *s, const struct apply_group *p, int64_t i, int k,
-                             int lane_set, int n, enum lam_simd_type type, bool relu, vf *sums,
-                             vf *products) {
-    vf centered = v_load(s->x, i, n, type) - p->mean[k];
-    vf g = masked_gradient(s, p, centered, i, k, n, type, relu);
-    sums[lane_set] += g;
-    products[lane_set] = v_fma(g, centered, products[lane_set]);
+/* Numbers beyond n have g = 0 and add nothing. */
+LAM_INLINE void bwd_stats_strip(const struct lam_bn_slice *s, const struct apply_group *p, int64_t i, int n,
+                                enum lam_simd_type type, int period, bool relu, vf *sums, vf *products) {
+    vf g[LAM_STRIP], centered[LAM_STRIP];
+    gradient_strip(s, p, i, n, type, period, relu, g, centered);
+    for (int k = 0; k < LAM_STRIP; k++) {
+        sums[k] += g[k];
+        products[k] = v_fma(g[k], centered[k], products[k]);
+    }
 }
 
-/* One plane's sums, added to the lane's partial. */
-LAM_INLINE void bwd_stats_flush(const struct lam_bn_slice *s, int64_t g, const vf *sums, const vf *products,
-                                int period) {
+/* Adds sums to the lane's partial and starts them again. */
+LAM_INLINE void bwd_stats_flush(const struct lam_bn_slice *s, int64_t g, vf *sums, vf *products,
+                                enum lam_simd_type type, int period) {
     float sum[16], product[16];
-    v_fold_unrolled(sums, period, s->block, sum);
-    v_fold_unrolled(products, period, s->block, product);
+    v_fold_strip(sums, period, s->block, type, sum);
+    v_fold_strip(products, period, s->block, type, product);
     const int there = channels_there(s, g);
     for (int c = 0; c < s->block; c++) {
         float inverse = c < there ? s->inv_std[g * s->block + c] : 0;
         s->dbeta_sum[g * s->block + c] += (double)sum[c];
         s->dgamma_sum[g * s->block + c] += (double)product[c] * (double)inverse;
     }
+    for (int k = 0; k < LAM_STRIP; k++) sums[k] = products[k] = v_zero();
 }
 
 LAM_INLINE void bn_bwd_stats_planes(const struct lam_bn_slice *slice, enum lam_simd_type type, int period,
@@ -220,25 +224,21 @@ LAM_INLINE void bn_bwd_stats_planes(const struct lam_bn_slice *slice, enum lam_s
     const int64_t plane = s.pixels * s.block, most = (int64_t)GRADIENT_CHUNK * LAM_V;
     for (int64_t g = 0; g < s.groups; g++) {
         struct apply_group p;
-        apply_group_load(&s, g, period, &p);
-        vf sums[LAM_UNROLL], products[LAM_UNROLL];
-        for (int k = 0; k < LAM_UNROLL; k++) sums[k] = products[k] = v_zero();
+        apply_group_load(&s, g, type, period, &p);
+        vf sums[LAM_STRIP], products[LAM_STRIP];
+        for (int k = 0; k < LAM_STRIP; k++) sums[k] = products[k] = v_zero();
         int64_t unflushed = 0;
         for (int64_t n = 0; n < s.samples; n++) {
             int64_t i = plane_at(&s, n, g), plane_end = i + plane;
             while (i < plane_end) {
                 int64_t end = plane_end - i < most ? plane_end : i + most;
                 unflushed += end - i;
-                for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
-                    for (int k = 0; k < LAM_UNROLL; k++)
-                        bwd_stats_at(&s, &p, i + k * LAM_V, k % period, k, LAM_V, type, relu, sums, products);
-                for (int k = 0; i < end; i += LAM_V, k++)
-                    bwd_stats_at(&s, &p, i, k % period, k, end - i < LAM_V ? (int)(end - i) : LAM_V, type,
-                                 relu, sums, products);
+                for (; i + LAM_STRIP_NUMBERS <= end; i += LAM_STRIP_NUMBERS)
+                    bwd_stats_strip(&s, &p, i, LAM_STRIP_NUMBERS, type, period, relu, sums, products);
+                if (i < end) bwd_stats_strip(&s, &p, i, (int)(end - i), type, period, relu, sums, products);
                 i = end;
                 if (unflushed < most && (n + 1 < s.samples || i < plane_end)) continue;
-                bwd_stats_flush(&s, g, sums, products, period);
-                for (int k = 0; k < LAM_UNROLL; k++) sums[k] = products[k] = v_zero();
+                bwd_stats_flush(&s, g, sums, products, type, period);
                 unflushed = 0;
             }
         }
@@ -253,46 +253,46 @@ LAM_INLINE void bn_bwd_stats_body(const struct lam_bn_slice *s, enum lam_simd_ty
 }
 
 struct bwd_group {
-    vf slope[LAM_UNROLL], offset[LAM_UNROLL]; /* dx = scale g - (centered slope + offset) */
+    vf slope[LAM_STRIP], offset[LAM_STRIP]; /* dx = scale g - (centered slope + offset) */
 };
 
-LAM_INLINE void bwd_group_load(const struct lam_bn_slice *s, int64_t g, int period,
+LAM_INLINE void bwd_group_load(const struct lam_bn_slice *s, int64_t g, enum lam_simd_type type, int period,
                                const struct apply_group *p, struct bwd_group *q) {
     const int there = channels_there(s, g);
     const int64_t first = g * s->block;
     for (int k = 0; k < period; k++) {
         vf scale = p->scale[k] * v_set(s->inverse_count);
-        q->slope[k] =
-            scale * inverse_deviation(s, first, k, there) * v_spread(s->dgamma + first, k, s->block, there);
-        q->offset[k] = scale * v_spread(s->dbeta + first, k, s->block, there);
+        q->slope[k] = scale * inverse_deviation(s, first, k, there, type) *
+                      v_spread(s->dgamma + first, k, s->block, there, type);
+        q->offset[k] = scale * v_spread(s->dbeta + first, k, s->block, there, type);
     }
 }
 
-LAM_INLINE void bwd_apply_at(const struct lam_bn_slice *s, const struct apply_group *p,
-                             const struct bwd_group *q, int64_t i, int k, int n, enum lam_simd_type type,
-                             bool relu) {
-    vf centered = v_load(s->x, i, n, type) - p->mean[k];
-    vf g = masked_gradient(s, p, centered, i, k, n, type, relu);
-    vf correction = v_fma(centered, q->slope[k], q->offset[k]);
-    v_store(s->out, i, v_fma(g, p->scale[k], v_zero() - correction), n, type);
+LAM_INLINE void bwd_apply_strip(const struct lam_bn_slice *s, const struct apply_group *p,
+                                const struct bwd_group *q, int64_t i, int n, enum lam_simd_type type,
+                                int period, bool relu) {
+    vf g[LAM_STRIP], centered[LAM_STRIP];
+    gradient_strip(s, p, i, n, type, period, relu, g, centered);
+    for (int k = 0; k < LAM_STRIP; k++) {
+        vf correction = v_fma(centered[k], q->slope[k % period], q->offset[k % period]);
+        g[k] = v_fma(g[k], p->scale[k % period], v_zero() - correction);
+    }
+    v_store_strip(s->out, i, n, type, g);
 }
 
 LAM_INLINE void bn_bwd_apply_planes(const struct lam_bn_slice *slice, enum lam_simd_type type, int period,
                                     bool relu) {
     const struct lam_bn_slice s = *slice;
-    const int64_t plane = s.pixels * s.block;
     for (int64_t g = 0; g < s.groups; g++) {
         struct apply_group p;
         struct bwd_group q;
-        apply_group_load(&s, g, period, &p);
-        bwd_group_load(&s, g, period, &p, &q);
+        apply_group_load(&s, g, type, period, &p);
+        bwd_group_load(&s, g, type, period, &p, &q);
         for (int64_t n = 0; n < s.samples; n++) {
-            int64_t i = plane_at(&s, n, g), end = i + plane;
-            for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
-                for (int k = 0; k < LAM_UNROLL; k++)
-                    bwd_apply_at(&s, &p, &q, i + k * LAM_V, k % period, LAM_V, type, relu);
-            for (int k = 0; i < end; i += LAM_V, k++)
-                bwd_apply_at(&s, &p, &q, i, k % period, end - i < LAM_V ? (int)(end - i) : LAM_V, type, relu);
+            int64_t i = plane_at(&s, n, g), end = i + s.pixels * s.block;
+            for (; i + LAM_STRIP_NUMBERS <= end; i += LAM_STRIP_NUMBERS)
+                bwd_apply_strip(&s, &p, &q, i, LAM_STRIP_NUMBERS, type, period, relu);
+            if (i < end) bwd_apply_strip(&s, &p, &q, i, (int)(end - i), type, period, relu);
         }
     }
 }
@@ -306,7 +306,7 @@ LAM_INLINE void bn_bwd_apply_body(const struct lam_bn_slice *s, enum lam_simd_ty
 
 #define BY_PERIOD(body, type)                                                                                \
     static void body##_##type(const struct lam_bn_slice *s) {                                                \
-        LAM_BY_PERIOD(s->block, body##_body, s, LAM_SIMD_##type)                                             \
+        LAM_BY_PERIOD(body##_body, s, LAM_SIMD_##type)                                                       \
     }
 #define BY_TYPE(body) BY_PERIOD(body, F32) BY_PERIOD(body, BF16) BY_PERIOD(body, BF16_HW)
 BY_TYPE(bn_stats)

@@ -3,9 +3,9 @@
 #include "cpu/elementwise_isa.h"
 
 #include "cpu/cpu_kernel.h"
+#include "cpu/simd_block.h"
 #include "cpu/simd_math.h"
 
-enum { UNROLL = 4 };
 enum function { RELU, RELU_BWD, GELU, GELU_BWD, ADD, SCALE, CAST };
 
 /* x Phi(x) = max(x, 0) - |x| Phi(-|x|): nothing cancels */
@@ -43,23 +43,34 @@ LAM_INLINE vf value(enum function f, vf a, vf b, vf factor, enum v_precision pre
     return a;
 }
 
-/* Types of the first operand, of the second, and of the result. */
-LAM_INLINE void at(enum function f, const void *a, const void *b, void *out, vf factor, int64_t i, int n,
-                   enum lam_simd_type first, enum lam_simd_type second, enum lam_simd_type to) {
-    bool binary = f == RELU_BWD || f == GELU_BWD || f == ADD;
-    vf y = binary ? v_load(b, i, n, second) : v_zero();
-    enum v_precision precision = to == LAM_SIMD_F32 ? V_FINE : V_COARSE;
-    v_store(out, i, value(f, v_load(a, i, n, first), y, factor, precision), n, to);
+/* n numbers from number i on. Types of the first operand, of the second, and of the result. */
+LAM_INLINE void strip(enum function f, const void *a, const void *b, void *out, vf factor, int64_t i, int n,
+                      enum lam_simd_type first, enum lam_simd_type second, enum lam_simd_type to) {
+    vf x[LAM_STRIP], y[LAM_STRIP];
+    const bool binary = f == RELU_BWD || f == GELU_BWD || f == ADD,
+               one_type = first == second && second == to;
+    const enum v_precision precision = to == LAM_SIMD_F32 ? V_FINE : V_COARSE;
+    if (one_type) {
+        v_load_strip(a, i, n, first, x);
+        if (binary) v_load_strip(b, i, n, second, y);
+    } else {
+        v_load_in_order(a, i, n, first, x);
+        if (binary) v_load_in_order(b, i, n, second, y);
+    }
+    for (int k = 0; k < LAM_STRIP; k++) x[k] = value(f, x[k], binary ? y[k] : v_zero(), factor, precision);
+    if (one_type)
+        v_store_strip(out, i, n, to, x);
+    else
+        v_store_in_order(out, i, n, to, x);
 }
 
 LAM_INLINE void loop(enum function f, const void *a, const void *b, void *out, int64_t count, float factor,
                      enum lam_simd_type first, enum lam_simd_type second, enum lam_simd_type to) {
     const vf v = v_set(factor);
     int64_t i = 0;
-    for (; i + UNROLL * LAM_V <= count; i += UNROLL * LAM_V)
-        for (int k = 0; k < UNROLL; k++) at(f, a, b, out, v, i + k * LAM_V, LAM_V, first, second, to);
-    for (; i + LAM_V <= count; i += LAM_V) at(f, a, b, out, v, i, LAM_V, first, second, to);
-    if (i < count) at(f, a, b, out, v, i, (int)(count - i), first, second, to);
+    for (; i + LAM_STRIP_NUMBERS <= count; i += LAM_STRIP_NUMBERS)
+        strip(f, a, b, out, v, i, LAM_STRIP_NUMBERS, first, second, to);
+    if (i < count) strip(f, a, b, out, v, i, (int)(count - i), first, second, to);
 }
 
 #define DEFINE(name, function, first, second, to)                                                            \

@@ -26,14 +26,17 @@ LAM_INLINE void write_one(void *p, int64_t i, float x, enum lam_simd_type type) 
 LAM_INLINE void global_plane(const struct lam_global_pool_slice *s, int64_t sample, int64_t group,
                              enum lam_simd_type type, int period) {
     int64_t plane = s->pixels * s->block, i = (sample * s->groups + group) * plane, end = i + plane;
-    vf sums[LAM_UNROLL];
-    for (int k = 0; k < LAM_UNROLL; k++) sums[k] = v_zero();
-    for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
-        for (int k = 0; k < LAM_UNROLL; k++) sums[k] += v_load(s->in, i + k * LAM_V, LAM_V, type);
-    for (int k = 0; i < end; i += LAM_V, k++)
-        sums[k] += v_load(s->in, i, end - i < LAM_V ? (int)(end - i) : LAM_V, type);
+    vf sums[LAM_STRIP], strip[LAM_STRIP];
+    for (int k = 0; k < LAM_STRIP; k++) sums[k] = v_zero();
+    for (; i < end; i += LAM_STRIP_NUMBERS) {
+        if (end - i >= LAM_STRIP_NUMBERS)
+            v_load_strip(s->in, i, LAM_STRIP_NUMBERS, type, strip);
+        else
+            v_load_strip(s->in, i, (int)(end - i), type, strip);
+        for (int k = 0; k < LAM_STRIP; k++) sums[k] += strip[k];
+    }
     float total[16] = {0};
-    v_fold_unrolled(sums, period, s->block, total);
+    v_fold_strip(sums, period, s->block, type, total);
     const float share = 1 / (float)s->pixels;
     for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
         write_one(s->out, sample * s->channels + c, total[c - group * s->block] * share, type);
@@ -52,12 +55,11 @@ LAM_INLINE void global_bwd_plane(const struct lam_global_pool_slice *s, int64_t 
     float each[16] = {0};
     for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
         each[c - group * s->block] = read_one(s->in, sample * s->channels + c, type) * share;
-    vf values[LAM_UNROLL];
-    for (int k = 0; k < period; k++) values[k] = v_spread(each, k, s->block, s->block);
-    for (; i + LAM_UNROLL * LAM_V <= end; i += LAM_UNROLL * LAM_V)
-        for (int k = 0; k < LAM_UNROLL; k++) v_store(s->out, i + k * LAM_V, values[k % period], LAM_V, type);
-    for (int k = 0; i < end; i += LAM_V, k++)
-        v_store(s->out, i, values[k % period], end - i < LAM_V ? (int)(end - i) : LAM_V, type);
+    vf strip[LAM_STRIP];
+    for (int k = 0; k < LAM_STRIP; k++) strip[k] = v_spread(each, k % period, s->block, s->block, type);
+    for (; i + LAM_STRIP_NUMBERS <= end; i += LAM_STRIP_NUMBERS)
+        v_store_strip(s->out, i, LAM_STRIP_NUMBERS, type, strip);
+    if (i < end) v_store_strip(s->out, i, (int)(end - i), type, strip);
 }
 
 LAM_INLINE void global_bwd_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type,
@@ -168,10 +170,10 @@ LAM_INLINE void windows(const struct lam_pool_slice *slice, enum lam_simd_type t
     }
 #define DEFINE(type)                                                                                         \
     static void global_##type(const struct lam_global_pool_slice *s) {                                       \
-        LAM_BY_PERIOD(s->block, global_body, s, LAM_SIMD_##type)                                             \
+        LAM_BY_PERIOD(global_body, s, LAM_SIMD_##type)                                                       \
     }                                                                                                        \
     static void global_bwd_##type(const struct lam_global_pool_slice *s){                                    \
-        LAM_BY_PERIOD(s->block, global_bwd_body, s, LAM_SIMD_##type)} DEFINE_WINDOWS(max, type, MAX, false)  \
+        LAM_BY_PERIOD(global_bwd_body, s, LAM_SIMD_##type)} DEFINE_WINDOWS(max, type, MAX, false)            \
         DEFINE_WINDOWS(max_bwd, type, MAX, true) DEFINE_WINDOWS(avg, type, AVG, false)                       \
             DEFINE_WINDOWS(avg_bwd, type, AVG, true)
 DEFINE(F32)
