@@ -111,14 +111,17 @@ static void head_load(const struct attention *a, const void *qkv, const void *dy
 
 /* ---- products ---- */
 
-/* c [tokens, tokens] = x m^T, both [tokens, head features]; zeros behind the last column */
+/* c [tokens, tokens] = x m^T, both [tokens, head features]. A class token behind an even number of patches
+ * leaves one column over, for which a whole vector of the product would be too much: it is done by itself. */
 static void times_transposed(const struct attention *a, struct matrix x, struct matrix m,
                              const struct work *w, float *c) {
+    int64_t columns = a->tokens;
+    if (lam_gemm_whole_columns(a->format, columns - 1) == columns - 1 && columns > 1) columns--;
     struct lam_gemm_operand b = {.src = m.at, .dtype = a->dtype, .stride = m.stride, .columns_apart = true};
-    lam_gemm_pack(a->format, &b, a->head_features, a->tokens, w->packed, 0, 1);
+    lam_gemm_pack(a->format, &b, a->head_features, columns, w->packed, 0, 1);
     lam_gemm(&(struct lam_gemm){.format = a->format,
                                 .m = a->tokens,
-                                .n = lam_gemm_whole_columns(a->format, a->tokens),
+                                .n = lam_gemm_whole_columns(a->format, columns),
                                 .k = a->head_features,
                                 .a = x.at,
                                 .a_stride = x.stride,
@@ -126,6 +129,12 @@ static void times_transposed(const struct attention *a, struct matrix x, struct 
                                 .c = c,
                                 .c_stride = a->score_stride,
                                 .c_dtype = LAM_F32});
+    if (columns < a->tokens) {
+        const char *last = (const char *)m.at + columns * m.stride * (ptrdiff_t)lam_dtype_bytes(a->dtype);
+        LAM_ISA_PICK(lam_softmax)
+            ->row_dots(a->tokens, a->head_features, x.at, x.stride, last, 0, c + columns, a->score_stride,
+                       lam_cpu_simd_type(a->dtype));
+    }
 }
 
 /* c [tokens, head features] = s m, with s [tokens, tokens] */
@@ -202,8 +211,9 @@ static void backward_run(const struct lam_kernel *kernel, const struct lam_kerne
             softmax->probabilities_again(t, t, a->score_stride, w.scores, a->scale, lse, w.p, type);
             score_transposed_times(a, w.p, h.dy, &w, dv, 3 * a->features);
             times_transposed(a, h.dy, h.v, &w, w.gradients);
-            softmax->row_dots(t, a->head_features, a->features, element(a, dy, y_first),
-                              element(a, y, y_first), w.row_dots, lam_cpu_simd_type(a->outside));
+            softmax->row_dots(t, a->head_features, element(a, dy, y_first), a->features,
+                              element(a, y, y_first), a->features, w.row_dots, 1,
+                              lam_cpu_simd_type(a->outside));
             softmax->score_gradients(t, t, a->score_stride, w.p, w.gradients, w.row_dots, a->scale, w.ds,
                                      type);
             score_times(a, w.ds, h.k, &w, dq, 3 * a->features);

@@ -49,12 +49,13 @@ LAM_INLINE void forward_of(int64_t rows, int64_t columns, const void *x, void *y
     }
 }
 
-LAM_INLINE float row_dot(int64_t columns, const void *a, const void *b, int64_t first,
+/* Sum of products of the elements from a_first and b_first on. */
+LAM_INLINE float row_dot(int64_t columns, const void *a, int64_t a_first, const void *b, int64_t b_first,
                          enum lam_simd_type type) {
     vf sum = v_zero();
     for (int64_t j = 0; j < columns; j += LAM_V) {
         int n = vector_of(columns, j);
-        sum = v_fma(v_load(a, first + j, n, type), v_load(b, first + j, n, type), sum);
+        sum = v_fma(v_load(a, a_first + j, n, type), v_load(b, b_first + j, n, type), sum);
     }
     return v_sum(sum);
 }
@@ -63,7 +64,7 @@ LAM_INLINE void backward_of(int64_t rows, int64_t columns, const void *dy, const
                             enum lam_simd_type type) {
     for (int64_t i = 0; i < rows; i++) {
         int64_t first = i * columns;
-        vf dot = v_set(row_dot(columns, dy, y, first, type));
+        vf dot = v_set(row_dot(columns, dy, first, y, first, type));
         for (int64_t j = 0; j < columns; j += LAM_V) {
             int n = vector_of(columns, j);
             vf v = v_load(y, first + j, n, type) * (v_load(dy, first + j, n, type) - dot);
@@ -143,9 +144,10 @@ LAM_INLINE void score_gradients_of(int64_t rows, int64_t columns, ptrdiff_t stri
     }
 }
 
-LAM_INLINE void row_dots_of(int64_t rows, int64_t columns, ptrdiff_t stride, const void *a, const void *b,
-                            float *d, enum lam_simd_type type) {
-    for (int64_t i = 0; i < rows; i++) d[i] = row_dot(columns, a, b, i * stride, type);
+LAM_INLINE void row_dots_of(int64_t rows, int64_t columns, const void *a, ptrdiff_t a_stride, const void *b,
+                            ptrdiff_t b_stride, float *out, ptrdiff_t out_stride, enum lam_simd_type type) {
+    for (int64_t i = 0; i < rows; i++)
+        out[i * out_stride] = row_dot(columns, a, i * a_stride, b, i * b_stride, type);
 }
 
 /* ---- one instance per element type ---- */
@@ -181,9 +183,9 @@ static void score_gradients(int64_t rows, int64_t columns, ptrdiff_t stride, con
                             const float *d, float scale, void *ds, enum lam_simd_type type) {
     BY_TYPE(score_gradients_of, rows, columns, stride, p, dp, d, scale, ds)
 }
-static void row_dots(int64_t rows, int64_t columns, ptrdiff_t stride, const void *a, const void *b, float *d,
-                     enum lam_simd_type type) {
-    BY_TYPE(row_dots_of, rows, columns, stride, a, b, d)
+static void row_dots(int64_t rows, int64_t columns, const void *a, ptrdiff_t a_stride, const void *b,
+                     ptrdiff_t b_stride, float *out, ptrdiff_t out_stride, enum lam_simd_type type) {
+    BY_TYPE(row_dots_of, rows, columns, a, a_stride, b, b_stride, out, out_stride)
 }
 
 const struct lam_softmax_kernels LAM_ISA_NAME(lam_softmax) = {

@@ -22,9 +22,9 @@ struct lam_softmax_kernels {
     /* ds = scale p (dp - d), d one number per row. ds may be dp. */
     void (*score_gradients)(int64_t rows, int64_t columns, ptrdiff_t stride, const void *p, const float *dp,
                             const float *d, float scale, void *ds, enum lam_simd_type type);
-    /* d[i] = sum over j of a[i][j] b[i][j] */
-    void (*row_dots)(int64_t rows, int64_t columns, ptrdiff_t stride, const void *a, const void *b, float *d,
-                     enum lam_simd_type type);
+    /* out[i] = sum over j of a[i][j] b[i][j]; strides in elements, b's may be 0 */
+    void (*row_dots)(int64_t rows, int64_t columns, const void *a, ptrdiff_t a_stride, const void *b,
+                     ptrdiff_t b_stride, float *out, ptrdiff_t out_stride, enum lam_simd_type type);
 };
 extern const struct lam_softmax_kernels lam_softmax_v2, lam_softmax_v3, lam_softmax_v4;
 
