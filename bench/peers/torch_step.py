@@ -4,7 +4,8 @@
     /usr/bin/python3 bench/peers/torch_step.py --model resnet32 --precision f32,bf16 --threads 2
 
 Every configuration runs in a process of its own and prints one JSON line: images_per_s of the median step, and
-peak_bytes, the highest resident size above that after `import torch`.
+peak_bytes, the highest resident size above that after `import torch`. cpu_seconds is the processor time of a step
+over all threads: with one thread it tells how fast PyTorch would be here were it alone.
 
 Precisions: f32; bf16, autocast as PyTorch's documentation has it; bf16-pure, weights and all in bf16.
 Layouts: nchw, nhwc (channels last). Lists are separated by commas; `auto` for a layout tries both.
@@ -64,17 +65,19 @@ def measure(args):
     step = make_step(args)
     for _ in range(args.warmup):
         step()
-    seconds = []
+    seconds, cpu_seconds = [], []
     while len(seconds) < args.steps or sum(seconds) < args.seconds:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         step()
         seconds.append(time.perf_counter() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
     median = statistics.median(seconds)
     row = {key: getattr(args, key) for key in ("model", "precision", "layout", "threads", "batch")}
     row.update(
         program="pytorch " + torch.__version__,
         steps=len(seconds),
         seconds=median,
+        cpu_seconds=statistics.median(cpu_seconds),
         images_per_s=args.batch / median,
         peak_bytes=machine.status_bytes("VmHWM") - before,
     )
