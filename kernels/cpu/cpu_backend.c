@@ -112,6 +112,9 @@ static void describe_device(struct lam_backend_device *device, int cores, bool s
 }
 
 static lam_status cpu_device_open(const char *spec, struct lam_backend_device **device) {
+    if (lam_cpu_isa() == LAM_CPU_TOO_OLD)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "this processor has no AVX2 and FMA (x86-64-v3), which Lamina needs");
     int first = 0, last = 0, allowed[MAX_CORE + 1], cores[MAX_LANES];
     LAM_TRY(parse_spec(spec, &first, &last));
     int allowed_count = allowed_cores(allowed, MAX_CORE + 1);

@@ -8,11 +8,11 @@
  * It allocates a struct whose first member is struct lam_kernel, copies the op, fills in byte counts and
  * functions.
  *
- * Files named *_isa.c are compiled three times, for x86-64-v2, -v3 and -v4 (AVX-512); names in them go
+ * Files named *_isa.c are compiled twice, for x86-64-v3 (AVX2) and -v4 (AVX-512); names in them go
  * through LAM_ISA_NAME, and the table of the best level that this processor has is taken once:
  *
  *     // norm_isa.h:  struct lam_norm_kernels { void (*bn_apply)(...); ... };
- *     //              extern const struct lam_norm_kernels lam_norm_v2, lam_norm_v3, lam_norm_v4;
+ *     //              extern const struct lam_norm_kernels lam_norm_v3, lam_norm_v4;
  *     // norm_isa.c:  const struct lam_norm_kernels LAM_ISA_NAME(lam_norm) = { ... };
  *     // norm.c:      const struct lam_norm_kernels *k = LAM_ISA_PICK(lam_norm);
  */
@@ -29,15 +29,13 @@ lam_cpu_create_fn lam_cpu_create_for(enum lam_op_kind kind);
 /* The choices that LAM_KERNEL_MEASURE tries, NULL at the end; NULL for an op that has but one way. */
 const char *const *lam_cpu_choices_for(enum lam_op_kind kind);
 
-enum lam_cpu_isa { LAM_CPU_V2, LAM_CPU_V3, LAM_CPU_V4 };
-enum lam_cpu_isa
-lam_cpu_isa(void); /* the best level of this processor; LAMINA_ISA=v2|v3|v4 lowers it, for tests */
+enum lam_cpu_isa { LAM_CPU_TOO_OLD, LAM_CPU_V3, LAM_CPU_V4 };
+enum lam_cpu_isa lam_cpu_isa(void); /* the best level of this processor; LAMINA_ISA=v3 lowers it, for tests */
 
 #define LAM_ISA_PASTE2(a, b) a##_##b
 #define LAM_ISA_PASTE(a, b)  LAM_ISA_PASTE2(a, b)
 #define LAM_ISA_NAME(name)   LAM_ISA_PASTE(name, LAM_ISA)
-#define LAM_ISA_PICK(name)                                                                                   \
-    (lam_cpu_isa() == LAM_CPU_V4 ? &name##_v4 : lam_cpu_isa() == LAM_CPU_V3 ? &name##_v3 : &name##_v2)
+#define LAM_ISA_PICK(name)   (lam_cpu_isa() == LAM_CPU_V4 ? &name##_v4 : &name##_v3)
 
 /* The half-open range of `count` things that part `part` of `parts` does. */
 static inline void lam_part(int64_t count, int part, int parts, int64_t *begin, int64_t *end) {

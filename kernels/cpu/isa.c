@@ -12,13 +12,12 @@ static enum lam_cpu_isa of_processor(void) {
     bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl");
-    return v4 ? LAM_CPU_V4 : v3 ? LAM_CPU_V3 : LAM_CPU_V2;
+    return v4 ? LAM_CPU_V4 : v3 ? LAM_CPU_V3 : LAM_CPU_TOO_OLD;
 }
 
 static enum lam_cpu_isa find(void) {
     enum lam_cpu_isa best = of_processor(), asked = best;
     const char *text = getenv("LAMINA_ISA");
-    if (text && strcmp(text, "v2") == 0) asked = LAM_CPU_V2;
     if (text && strcmp(text, "v3") == 0) asked = LAM_CPU_V3;
     return asked < best ? asked : best;
 }

@@ -28,7 +28,6 @@ static dnnl_status_t engine_status;
 
 static void open_library(void) {
     if (lam_cpu_isa() == LAM_CPU_V3) dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
-    if (lam_cpu_isa() == LAM_CPU_V2) dnnl_set_max_cpu_isa(dnnl_cpu_isa_sse41);
     engine_status = dnnl_engine_create(&engine, dnnl_cpu, 0);
 }
 

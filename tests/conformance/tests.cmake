@@ -4,7 +4,7 @@ foreach(file ${CONFORMANCE_FAMILIES})
   get_filename_component(name ${file} NAME_WE)
   string(REGEX REPLACE "_test$" "" name ${name})
   if(NOT name MATCHES "^(suite|coverage)$")
-    foreach(level v2 v3)
+    foreach(level v3)
       add_test(NAME conformance.${name}.${level} COMMAND test_conformance_${name}
                WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
       set(settings LAMINA_ISA=${level})
