@@ -58,5 +58,8 @@ lam_status lam_cpu_conv_create(const struct lam_op *op, const struct lam_kernel_
                         options->choice);
     *chosen = choice;
     if (equals(choice, "winograd")) return lam_cpu_conv_winograd_create(op, options, kernel);
-    return lam_cpu_conv_direct_create(op, options, equals(choice, "flipped"), kernel);
+    lam_status status = lam_cpu_conv_direct_create(op, options, equals(choice, "flipped"), kernel);
+    if (status == LAM_ERR_UNSUPPORTED && op->in[0].desc.dtype == LAM_BF16)
+        status = lam_cpu_conv_widened_create(op, options, lam_cpu_conv_create, kernel, chosen);
+    return status;
 }

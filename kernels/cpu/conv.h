@@ -10,12 +10,17 @@ lam_status lam_cpu_conv_create(const struct lam_op *op, const struct lam_kernel_
 /* The choices among which kernel_create measures, NULL at the end. */
 extern const char *const lam_cpu_conv_choices[];
 
-/* Inside: whether a way can do the op, and its kernel. */
+/* Inside: whether a way can do the op, and its kernel; widened: bf16 operands through `create` of f32 ones.
+ */
 bool lam_cpu_conv_flipped_applies(const struct lam_op *op);
 bool lam_cpu_conv_winograd_applies(const struct lam_op *op);
 lam_status lam_cpu_conv_direct_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                       bool flipped, struct lam_kernel **kernel);
 lam_status lam_cpu_conv_winograd_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                         struct lam_kernel **kernel);
+
+lam_status lam_cpu_conv_widened_create(const struct lam_op *op, const struct lam_kernel_options *options,
+                                       lam_cpu_create_fn create, struct lam_kernel **kernel,
+                                       const char **chosen);
 
 #endif
