@@ -129,6 +129,22 @@ case_rerun() {
     return 0
 }
 
+# What was measured once is used again, from config.ini alone.
+case_tuned() {
+    make_data data 40 20
+    train --out a --epochs 2 --tuning measure || fail "the first run"
+    grep -q "^\[tuning\]" a/config.ini || fail "config.ini has no measured choices"
+    LAMINA_CACHE=$work/empty "$bin/classify-train" --recipe a/config.ini --out b >log 2>&1 || fail "the rerun"
+    same_runs a b
+    diff <(sed -n '/^.tuning/,$p' a/config.ini) <(sed -n '/^.tuning/,$p' b/config.ini) >diff ||
+        fail "the rerun measured again"
+    train --out c --epochs 2 --tuning measure || fail "the second run"
+    same_runs a c # by the cache
+    # A choice that is no more: measured again, not a failure.
+    sed -i 's/= direct$/= obsolete/' "$LAMINA_CACHE"/*.txt
+    train --out d --epochs 1 --tuning measure || fail "a cache of another version"
+}
+
 case_threads() {
     make_data data 40 20
     train --out a --epochs 2 --mixup 0.4 --cutout 8 --label-smoothing 0.1 --loader-threads 1 || fail "one thread"
