@@ -17,6 +17,8 @@ static const struct lam_command table[] = {
     {"check", "--data FORMAT:PATH [options]", "reads every sample, lists the bad ones with reasons",
      lam_command_check},
     {"export", "CHECKPOINT --onnx FILE", "not in this version", lam_command_export},
+    {"options", "", "the training programs' options as Markdown: what docs/OPTIONS.md is made of",
+     lam_command_options},
 };
 enum { COMMANDS = sizeof table / sizeof *table };
 

@@ -29,6 +29,7 @@ LAM_COMMAND(predict);
 LAM_COMMAND(info);
 LAM_COMMAND(check);
 LAM_COMMAND(export);
+LAM_COMMAND(options);
 
 /* The options that most of them share. */
 struct lam_command_options {

@@ -5,4 +5,7 @@ if(TARGET classify-train AND TARGET lamina-cli)
       ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
     set_tests_properties(faults.${case} PROPERTIES TIMEOUT 300 LABELS faults)
   endforeach()
+  # The reference of options is what the tables say: lamina options >docs/OPTIONS.md
+  add_test(NAME docs.options
+    COMMAND sh -c "$<TARGET_FILE:lamina-cli> options | diff - ${CMAKE_SOURCE_DIR}/docs/OPTIONS.md")
 endif()
