@@ -8,8 +8,6 @@
 
 #if LAM_V == 16
 
-#define TILE_ROWS   14
-#define TILE_STEP   16
 #define TILE_PAIRS  true
 #define TILE_TYPE   LAM_SIMD_BF16_HW
 #define TILE_TARGET __attribute__((target("avx512bf16")))

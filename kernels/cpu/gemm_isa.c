@@ -4,13 +4,6 @@
 #include "cpu/cpu_kernel.h"
 #include "cpu/simd.h"
 
-#if LAM_V == 16
-#define TILE_ROWS 14
-#define TILE_STEP 16
-#else
-#define TILE_ROWS 6
-#define TILE_STEP 8
-#endif
 #define TILE_PAIRS false
 #define TILE_TYPE  LAM_SIMD_BF16
 #define TILE_TARGET

@@ -1,8 +1,6 @@
 /* The micro kernel of the matrix product, and its instances: included by gemm_isa.c (f32) and gemm_bf16_isa.c
  * (pairs of bf16), which define beforehand
  *
- *     TILE_ROWS                 rows of the tallest tile
- *     TILE_STEP                 words between the steps of a packed A, at least TILE_ROWS
  *     TILE_PAIRS                whether a 32-bit word of A holds two elements
  *     TILE_TYPE                 the enum lam_simd_type to write bf16 with
  *     TILE_TARGET               function attribute for instructions beyond the file's level, or empty
@@ -14,6 +12,17 @@
  * cut into rows as even as possible and no multiply-add works on padding.
  */
 #include "cpu/simd.h"
+
+/* Rows of the tallest tile; words between the steps of a packed A, at least that many, in whole vectors. A
+ * build with sanitizers checks every access of every instance, so it has fewer and smaller ones. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TILE_ROWS 4
+#elif LAM_V == 16
+#define TILE_ROWS 14
+#else
+#define TILE_ROWS 6
+#endif
+enum { TILE_STEP = LAM_V == 16 ? 16 : 8 };
 
 LAM_INLINE vf tile_broadcast(const char *p) {
     float x;
@@ -179,7 +188,9 @@ LAM_INLINE TILE_TARGET void tile_run(const struct lam_gemm_tile *t, const int ro
 
 #if TILE_ROWS == 14
 #define TILE_FOR_EACH(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#else
+#elif TILE_ROWS == 6
 #define TILE_FOR_EACH(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define TILE_FOR_EACH(X) X(1) X(2) X(3) X(4)
 #endif
 TILE_FOR_EACH(TILE_INSTANCES)
