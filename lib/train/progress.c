@@ -133,7 +133,7 @@ void lam_progress_line(struct lam_progress *progress, const char *format, ...) {
 }
 
 void lam_progress_pause(struct lam_progress *progress, const char *what) {
-    progress->pause_begin = lam_seconds();
+    if (progress->pause_begin <= 0) progress->pause_begin = lam_seconds();
     if (!progress->bar || !what) return;
     fprintf(progress->options.bar, "\r%s\033[K", what);
     fflush(progress->options.bar);

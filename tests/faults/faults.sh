@@ -230,7 +230,13 @@ case_bad_input() {
     refused 2 "cut/data_batch_1.bin" "$bin/lamina" check --data cifar10:cut
     cp -r data label && printf '\377' | dd of=label/test_batch.bin conv=notrunc status=none
     refused 2 "label/test_batch.bin" "$t" --model resnet20 --data cifar10:label --out none
+    "$bin/lamina" check --data cifar10:label >out 2>log
+    [ $? = 2 ] || fail "check of a set with a bad label"
+    grep -q "label/test_batch.bin.*: label 255" out || fail "check does not list the bad label"
+    grep -q "1 bad" out || fail "check does not count the bad label"
+    train --data cifar10:label --on-bad skip --out skipped --epochs 1 || fail "--on-bad skip"
     train --out run --epochs 1 || fail "a good run"
+    refused 2 "another process is training" flock run "$t" --out run --resume --epochs 2
     refused 2 "run: holds a run already" "$t" --model resnet20 --data cifar10:data --out run
     refused 2 "--seed: differs from the run in run" "$t" --out run --resume --seed 9
     refused 2 "no command 'evl'; did you mean 'eval'" "$bin/lamina" evl
