@@ -13,9 +13,9 @@
  *                                   .tables = {{table, COUNT, &config}}, .table_count = 1};
  *     LAM_TRY(lam_options_defaults(&options));
  *     LAM_TRY(lam_options_parse(&options, argc, argv, NULL, 0, NULL));               // 3. the command line
- *     if (config.help) { char *text = lam_options_help(&options); ... }
- *     LAM_TRY(lam_options_ini(&options, 0, &ini));                                    // 4. saved with the
- * run lam_options_free(&options);
+ *     if (config.help) LAM_TRY(lam_options_help(&options, &text));
+ *     LAM_TRY(lam_options_ini(&options, 0, &text));                                  // 4. saved with the run
+ *     lam_options_free(&options);
  *
  * On the command line: --name value, --name=value; for a yes-or-no option --name, --no-name, --name yes. A
  * recipe is an INI file of `name = value` lines; its [sections] are headings only. Options are taken in the

@@ -8,7 +8,7 @@
 #include "base/log.h"
 
 static const struct lam_command table[] = {
-    {"plan", "--model NAME --data FORMAT:PATH [options of classify-train]",
+    {"plan", "[TASK] --model NAME --data FORMAT:PATH [options of the training program]",
      "network, FLOPs, forecast memory and step time of a run; trains nothing", lam_command_plan},
     {"eval", "CHECKPOINT|RUN [options]", "scores on validation data, per class, with confusion matrix",
      lam_command_eval},
@@ -105,10 +105,12 @@ LAM_COMMAND(export) {
                                          "with weights by PyTorch's names");
 }
 
-static void print_usage(FILE *to) {
+static void print_usage(const struct lam_task *const *tasks, FILE *to) {
     fputs("usage: lamina COMMAND ...; lamina COMMAND --help says more\n\n", to);
     for (int i = 0; i < COMMANDS; i++) fprintf(to, "  %-8s %s\n", table[i].name, table[i].help);
-    fputs("\nTraining: classify-train. Exit status: 0 done, 1 failed, 2 bad usage or input.\n", to);
+    fputs("\nTraining:\n", to);
+    for (int i = 0; tasks[i]; i++) fprintf(to, "  %s  %s\n", tasks[i]->program, tasks[i]->help);
+    fputs("\nExit status: 0 done, 1 failed, 2 bad usage or input.\n", to);
 }
 
 static const struct lam_command *find(const char *name) {
@@ -135,7 +137,7 @@ static void print_log(void *err, enum lam_log_level level, const char *text) {
 int lam_commands_program(const struct lam_task *const *tasks, int argc, char **argv, FILE *out, FILE *err) {
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--help") || !strcmp(name, "help")) {
-        print_usage(out);
+        print_usage(tasks, out);
         return 0;
     }
     if (!strcmp(name, "--version")) {
@@ -143,7 +145,7 @@ int lam_commands_program(const struct lam_task *const *tasks, int argc, char **a
         return 0;
     }
     if (!*name) {
-        print_usage(err);
+        print_usage(tasks, err);
         return lam_exit_code(LAM_ERR_INVALID);
     }
     const struct lam_command *command = find(name);

@@ -1,8 +1,9 @@
 /* What a person sees while a run goes on: a bar on a terminal, plain lines otherwise.
  *
  *     struct lam_progress *progress;
- *     LAM_TRY(lam_progress_create(&(struct lam_progress_options){.lines = stdout, .bar = stderr},
- * &progress)); lam_progress_step(progress, &state);      // each step; draws at most ten times a second
+ *     struct lam_progress_options options = {.lines = stdout, .bar = stderr};
+ *     LAM_TRY(lam_progress_create(&options, &progress));
+ *     lam_progress_step(progress, &state);      // each step; draws at most ten times a second
  *     lam_progress_line(progress, "epoch 1/10  loss 1.52  accuracy 0.447");      // above the bar
  *     lam_progress_destroy(progress);           // takes the bar away
  */

@@ -16,8 +16,8 @@
 
 struct lam_run_setup {
     const struct lam_task *task;
-    struct lam_config *config; /* resolved in place (seed, devices, folder) */
-    void *own;                 /* the task's config */
+    const struct lam_config *config;
+    void *own; /* the task's config */
     struct lam_options *options;
     const struct lam_tuning *recorded; /* choices from a saved config; NULL: none */
     FILE *out, *err;                   /* where people look; NULL: nowhere */

@@ -11,7 +11,7 @@
 struct run {
     const struct lam_run_setup *setup;
     const struct lam_task *task;
-    struct lam_config *config;
+    const struct lam_config *config;
     /* What it works with. */
     void *state; /* the task's */
     struct lam_device *device;
