@@ -74,6 +74,11 @@ static lam_status try_block(struct run *run, const char *plan, enum lam_tuning_m
     lam_tuning_destroy(run->tuning);
     run->tuning = NULL;
     LAM_TRY(lam_tuning_record_open(mode, run->device, plan, run->setup->recorded, use_cache, &run->tuning));
+    if (mode == LAM_TUNING_MEASURE && lam_tuning_size(run->tuning) == 0 && run->setup->out &&
+        !run->config->quiet) {
+        fputs("measuring kernels, once for this network on this machine ...\n", run->setup->out);
+        fflush(run->setup->out);
+    }
     return create_block(run, run->tuning);
 }
 
