@@ -95,8 +95,6 @@ LAM_INLINE void apply(const void *x, void *out, int64_t count, const struct lam_
         else                                                                                                 \
             apply(x, out, count, stream, (uint32_t)threshold, scale, LAM_SIMD_##type);                       \
     }
-DEFINE(F32)
-DEFINE(BF16)
-DEFINE(BF16_HW)
+LAM_BY_TYPE(DEFINE)
 
-const struct lam_dropout_kernels LAM_ISA_NAME(lam_dropout) = {{apply_F32, apply_BF16, apply_BF16_HW}};
+const struct lam_dropout_kernels LAM_ISA_NAME(lam_dropout) = {LAM_TYPES(apply)};

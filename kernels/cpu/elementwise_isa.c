@@ -73,34 +73,30 @@ LAM_INLINE void loop(enum function f, const void *a, const void *b, void *out, i
     if (i < count) strip(f, a, b, out, v, i, (int)(count - i), first, second, to);
 }
 
-#define DEFINE(name, function, first, second, to)                                                            \
+#define DEFINE_ONE(name, function, first, second, to)                                                        \
     static void name(const void *a, const void *b, void *out, int64_t count, float factor) {                 \
         loop(function, a, b, out, count, factor, LAM_SIMD_##first, LAM_SIMD_##second, LAM_SIMD_##to);        \
     }
-#define DEFINE_TYPES(name, function)                                                                         \
-    DEFINE(name##_f32, function, F32, F32, F32)                                                              \
-    DEFINE(name##_bf16, function, BF16, BF16, BF16)                                                          \
-    DEFINE(name##_bf16_hw, function, BF16_HW, BF16_HW, BF16_HW)
-DEFINE_TYPES(relu, RELU)
-DEFINE_TYPES(relu_bwd, RELU_BWD)
-DEFINE_TYPES(gelu, GELU)
-DEFINE_TYPES(gelu_bwd, GELU_BWD)
-DEFINE_TYPES(add, ADD)
-DEFINE_TYPES(scale, SCALE)
-DEFINE(to_f32, CAST, BF16, BF16, F32)
-DEFINE(from_f32_bf16, CAST, F32, F32, BF16)
-DEFINE(from_f32_bf16_hw, CAST, F32, F32, BF16_HW)
-DEFINE(add_f32_bf16, ADD, BF16, F32, BF16)
-DEFINE(add_f32_bf16_hw, ADD, BF16_HW, F32, BF16_HW)
-DEFINE(sum_f32_bf16, ADD, BF16, F32, F32)
+#define DEFINE(type)                                                                                         \
+    DEFINE_ONE(relu_##type, RELU, type, type, type)                                                          \
+    DEFINE_ONE(relu_bwd_##type, RELU_BWD, type, type, type)                                                  \
+    DEFINE_ONE(gelu_##type, GELU, type, type, type)                                                          \
+    DEFINE_ONE(gelu_bwd_##type, GELU_BWD, type, type, type)                                                  \
+    DEFINE_ONE(add_##type, ADD, type, type, type)                                                            \
+    DEFINE_ONE(scale_##type, SCALE, type, type, type)                                                        \
+    DEFINE_ONE(add_f32_##type, ADD, type, F32, type)                                                         \
+    DEFINE_ONE(sum_f32_##type, ADD, type, F32, F32)                                                          \
+    DEFINE_ONE(from_f32_##type, CAST, F32, F32, type)
+LAM_BY_TYPE(DEFINE)
+DEFINE_ONE(to_f32, CAST, BF16, BF16, F32)
 
-static void from_u8_f32(const void *a, const void *b, void *out, int64_t count, float factor) {
+static void from_u8_F32(const void *a, const void *b, void *out, int64_t count, float factor) {
     (void)b, (void)factor;
     for (int64_t i = 0; i < count; i++) ((float *)out)[i] = (float)((const uint8_t *)a)[i];
 }
 
 /* 0..255 have at most 8 significant bits: exact in bf16 */
-static void from_u8_bf16(const void *a, const void *b, void *out, int64_t count, float factor) {
+static void from_u8_BF16(const void *a, const void *b, void *out, int64_t count, float factor) {
     (void)b, (void)factor;
     for (int64_t i = 0; i < count; i++) {
         float x = (float)((const uint8_t *)a)[i];
@@ -110,18 +106,16 @@ static void from_u8_bf16(const void *a, const void *b, void *out, int64_t count,
     }
 }
 
-#define TYPES(name)                                                                                          \
-    { name##_f32, name##_bf16, name##_bf16_hw }
 const struct lam_elementwise_kernels LAM_ISA_NAME(lam_elementwise) = {
-    .relu = TYPES(relu),
-    .relu_bwd = TYPES(relu_bwd),
-    .gelu = TYPES(gelu),
-    .gelu_bwd = TYPES(gelu_bwd),
-    .add = TYPES(add),
-    .scale = TYPES(scale),
-    .add_f32 = {add_f32, add_f32_bf16, add_f32_bf16_hw},
-    .sum_f32 = {add_f32, sum_f32_bf16, sum_f32_bf16},
+    .relu = LAM_TYPES(relu),
+    .relu_bwd = LAM_TYPES(relu_bwd),
+    .gelu = LAM_TYPES(gelu),
+    .gelu_bwd = LAM_TYPES(gelu_bwd),
+    .add = LAM_TYPES(add),
+    .scale = LAM_TYPES(scale),
+    .add_f32 = LAM_TYPES(add_f32),
+    .sum_f32 = LAM_TYPES(sum_f32),
     .to_f32 = to_f32,
-    .from_f32 = {NULL, from_f32_bf16, from_f32_bf16_hw},
-    .from_u8 = {from_u8_f32, from_u8_bf16, from_u8_bf16},
+    .from_f32 = LAM_TYPES(from_f32),
+    .from_u8 = {from_u8_F32, from_u8_BF16, from_u8_BF16},
 };

@@ -145,11 +145,9 @@ LAM_INLINE void backward_rows(const struct lam_ln_slice *slice, enum lam_simd_ty
     static void backward_##type(const struct lam_ln_slice *s) {                                              \
         backward_rows(s, LAM_SIMD_##type);                                                                   \
     }
-DEFINE(F32)
-DEFINE(BF16)
-DEFINE(BF16_HW)
+LAM_BY_TYPE(DEFINE)
 
 const struct lam_ln_kernels LAM_ISA_NAME(lam_ln) = {
-    .forward = {forward_F32, forward_BF16, forward_BF16_HW},
-    .backward = {backward_F32, backward_BF16, backward_BF16_HW},
+    .forward = LAM_TYPES(forward),
+    .backward = LAM_TYPES(backward),
 };

@@ -185,20 +185,16 @@ LAM_INLINE void cross_entropy_slope(const struct lam_cross_entropy_row *row, enu
     static void cross_entropy_slope_##type(const struct lam_cross_entropy_row *row) {                        \
         cross_entropy_slope(row, LAM_SIMD_##type);                                                           \
     }
-DEFINE(F32)
-DEFINE(BF16)
-DEFINE(BF16_HW)
+LAM_BY_TYPE(DEFINE)
 
-#define TYPES(name)                                                                                          \
-    { name##_F32, name##_BF16, name##_BF16_HW }
 #define LOSS(name)                                                                                           \
-    { TYPES(name##_sum), TYPES(name##_slope) }
+    { LAM_TYPES(name##_sum), LAM_TYPES(name##_slope) }
 const struct lam_loss_kernels LAM_ISA_NAME(lam_loss) = {
     .l1 = LOSS(l1),
     .mse = LOSS(mse),
     .smooth_l1 = LOSS(smooth_l1),
     .bce = LOSS(bce),
     .focal = LOSS(focal),
-    .cross_entropy = TYPES(cross_entropy),
-    .cross_entropy_slope = TYPES(cross_entropy_slope),
+    .cross_entropy = LAM_TYPES(cross_entropy),
+    .cross_entropy_slope = LAM_TYPES(cross_entropy_slope),
 };

@@ -24,7 +24,7 @@ LAM_INLINE void write_one(void *p, int64_t i, float x, enum lam_simd_type type) 
 }
 
 LAM_INLINE void global_plane(const struct lam_global_pool_slice *s, int64_t sample, int64_t group,
-                             enum lam_simd_type type, int period) {
+                             enum lam_simd_type type) {
     int64_t plane = s->pixels * s->block, i = (sample * s->groups + group) * plane, end = i + plane;
     vf sums[LAM_STRIP], strip[LAM_STRIP];
     for (int k = 0; k < LAM_STRIP; k++) sums[k] = v_zero();
@@ -36,37 +36,37 @@ LAM_INLINE void global_plane(const struct lam_global_pool_slice *s, int64_t samp
         for (int k = 0; k < LAM_STRIP; k++) sums[k] += strip[k];
     }
     float total[16] = {0};
-    v_fold_strip(sums, period, s->block, type, total);
+    v_fold_strip(sums, s->block, type, total);
     const float share = 1 / (float)s->pixels;
     for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
         write_one(s->out, sample * s->channels + c, total[c - group * s->block] * share, type);
 }
 
-LAM_INLINE void global_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type, int period) {
+LAM_INLINE void global_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type) {
     const struct lam_global_pool_slice s = *slice;
     for (int64_t n = 0; n < s.samples; n++)
-        for (int64_t g = 0; g < s.groups; g++) global_plane(&s, n, g, type, period);
+        for (int64_t g = 0; g < s.groups; g++) global_plane(&s, n, g, type);
 }
 
 LAM_INLINE void global_bwd_plane(const struct lam_global_pool_slice *s, int64_t sample, int64_t group,
-                                 enum lam_simd_type type, int period) {
+                                 enum lam_simd_type type) {
     int64_t plane = s->pixels * s->block, i = (sample * s->groups + group) * plane, end = i + plane;
     const float share = 1 / (float)s->pixels;
     float each[16] = {0};
     for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
         each[c - group * s->block] = read_one(s->in, sample * s->channels + c, type) * share;
     vf strip[LAM_STRIP];
-    for (int k = 0; k < LAM_STRIP; k++) strip[k] = v_spread(each, k % period, s->block, s->block, type);
+    for (int k = 0; k < LAM_STRIP; k++)
+        strip[k] = v_spread(each, k % v_period(type), s->block, s->block, type);
     for (; i + LAM_STRIP_NUMBERS <= end; i += LAM_STRIP_NUMBERS)
         v_store_strip(s->out, i, LAM_STRIP_NUMBERS, type, strip);
     if (i < end) v_store_strip(s->out, i, (int)(end - i), type, strip);
 }
 
-LAM_INLINE void global_bwd_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type,
-                                int period) {
+LAM_INLINE void global_bwd_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type) {
     const struct lam_global_pool_slice s = *slice;
     for (int64_t n = 0; n < s.samples; n++)
-        for (int64_t g = 0; g < s.groups; g++) global_bwd_plane(&s, n, g, type, period);
+        for (int64_t g = 0; g < s.groups; g++) global_bwd_plane(&s, n, g, type);
 }
 
 /* ---- windows ---- */
@@ -170,23 +170,21 @@ LAM_INLINE void windows(const struct lam_pool_slice *slice, enum lam_simd_type t
     }
 #define DEFINE(type)                                                                                         \
     static void global_##type(const struct lam_global_pool_slice *s) {                                       \
-        LAM_BY_PERIOD(global_body, s, LAM_SIMD_##type)                                                       \
+        global_body(s, LAM_SIMD_##type);                                                                     \
     }                                                                                                        \
-    static void global_bwd_##type(const struct lam_global_pool_slice *s){                                    \
-        LAM_BY_PERIOD(global_bwd_body, s, LAM_SIMD_##type)} DEFINE_WINDOWS(max, type, MAX, false)            \
-        DEFINE_WINDOWS(max_bwd, type, MAX, true) DEFINE_WINDOWS(avg, type, AVG, false)                       \
-            DEFINE_WINDOWS(avg_bwd, type, AVG, true)
-DEFINE(F32)
-DEFINE(BF16)
-DEFINE(BF16_HW)
+    static void global_bwd_##type(const struct lam_global_pool_slice *s) {                                   \
+        global_bwd_body(s, LAM_SIMD_##type);                                                                 \
+    }                                                                                                        \
+    DEFINE_WINDOWS(max, type, MAX, false)                                                                    \
+    DEFINE_WINDOWS(max_bwd, type, MAX, true)                                                                 \
+    DEFINE_WINDOWS(avg, type, AVG, false) DEFINE_WINDOWS(avg_bwd, type, AVG, true)
+LAM_BY_TYPE(DEFINE)
 
-#define TYPES(name)                                                                                          \
-    { name##_F32, name##_BF16, name##_BF16_HW }
 const struct lam_pool_kernels LAM_ISA_NAME(lam_pool) = {
-    .global = TYPES(global),
-    .global_bwd = TYPES(global_bwd),
-    .max = TYPES(max),
-    .max_bwd = TYPES(max_bwd),
-    .avg = TYPES(avg),
-    .avg_bwd = TYPES(avg_bwd),
+    .global = LAM_TYPES(global),
+    .global_bwd = LAM_TYPES(global_bwd),
+    .max = LAM_TYPES(max),
+    .max_bwd = LAM_TYPES(max_bwd),
+    .avg = LAM_TYPES(avg),
+    .avg_bwd = LAM_TYPES(avg_bwd),
 };

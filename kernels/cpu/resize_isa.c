@@ -44,8 +44,6 @@ LAM_INLINE void planes(const struct lam_resize_slice *slice, enum lam_simd_type 
         else                                                                                                 \
             planes(s, LAM_SIMD_##type, 1);                                                                   \
     }
-DEFINE(F32)
-DEFINE(BF16)
-DEFINE(BF16_HW)
+LAM_BY_TYPE(DEFINE)
 
-const struct lam_resize_kernels LAM_ISA_NAME(lam_resize) = {{apply_F32, apply_BF16, apply_BF16_HW}};
+const struct lam_resize_kernels LAM_ISA_NAME(lam_resize) = {LAM_TYPES(apply)};

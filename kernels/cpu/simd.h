@@ -19,7 +19,8 @@
 
 #include "cpu/simd_type.h"
 
-#define LAM_INLINE static inline __attribute__((always_inline, unused))
+#define LAM_INLINE   static inline __attribute__((always_inline, unused))
+#define LAM_OUTLINED static __attribute__((noinline, unused)) /* off the hot path: one copy is enough */
 
 #if defined(__AVX512F__)
 #define LAM_V 16
@@ -187,7 +188,7 @@ LAM_INLINE vf v_load_f32_n(const float *p, int n) {
     return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
 #else
     float lanes[LAM_V] = {0};
-    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    memcpy(lanes, p, (size_t)n * sizeof(float));
     return v_load_f32(lanes);
 #endif
 }
@@ -202,7 +203,7 @@ LAM_INLINE void v_store_f32_n(float *p, vf x, int n) {
 #else
     float lanes[LAM_V];
     v_store_f32(lanes, x);
-    for (int i = 0; i < n; i++) p[i] = lanes[i];
+    memcpy(p, lanes, (size_t)n * sizeof(float));
 #endif
 }
 
@@ -217,7 +218,7 @@ LAM_INLINE vf v_load(const void *p, int64_t i, int n, enum lam_simd_type type) {
 #if LAM_V == 16
         half = (vh)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1u), source);
 #else
-        for (int k = 0; k < n; k++) half[k] = source[k];
+        memcpy(&half, source, (size_t)n * sizeof(uint16_t));
 #endif
     }
     return v_widen(half);
@@ -236,10 +237,21 @@ LAM_INLINE void v_store(void *p, int64_t i, vf x, int n, enum lam_simd_type type
 #if LAM_V == 16
         _mm256_mask_storeu_epi16(target, (__mmask16)((1u << n) - 1u), (__m256i)half);
 #else
-        for (int k = 0; k < n; k++) target[k] = half[k];
+        memcpy(target, &half, (size_t)n * sizeof(uint16_t));
 #endif
     }
 }
+
+/* The instances of a loop for each element type; below level v4 there is no BF16_HW to instantiate. */
+#if LAM_V == 16
+#define LAM_BY_TYPE(DEFINE) DEFINE(F32) DEFINE(BF16) DEFINE(BF16_HW)
+#define LAM_TYPES(name)                                                                                      \
+    { name##_F32, name##_BF16, name##_BF16_HW }
+#else
+#define LAM_BY_TYPE(DEFINE) DEFINE(F32) DEFINE(BF16)
+#define LAM_TYPES(name)                                                                                      \
+    { name##_F32, name##_BF16, name##_BF16 }
+#endif
 
 LAM_INLINE size_t v_bytes(enum lam_simd_type type) {
     return type == LAM_SIMD_F32 ? 4 : 2;

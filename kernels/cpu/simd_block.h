@@ -9,8 +9,8 @@
  * shift and a mask, and one instruction narrows two vectors. So lane l of vector k is number 2 l + k % 2 of
  * its pair of vectors.
  *
- * The channel of a number is its place modulo the block, so what belongs to channels repeats every `period`
- * vectors and is held in that many registers (1, 2 or 4, a constant in each instance of a loop). */
+ * The channel of a number is its place modulo the block (16, 8 or 1), so what belongs to channels repeats
+ * every `period` vectors, for which 16 numbers are enough, and is held in that many registers. */
 #ifndef LAM_CPU_SIMD_BLOCK_H
 #define LAM_CPU_SIMD_BLOCK_H
 
@@ -22,16 +22,10 @@ LAM_INLINE bool v_paired(enum lam_simd_type type) {
     return LAM_V == 16 && type == LAM_SIMD_BF16_HW;
 }
 
-/* Calls body(slice, type, period) with the period as a constant. */
-#define LAM_BY_PERIOD(body, slice, type)                                                                     \
-    if (v_paired(type))                                                                                      \
-        body(slice, type, 2);                                                                                \
-    else if (LAM_V == 16 || (slice)->block <= LAM_V)                                                         \
-        body(slice, type, 1);                                                                                \
-    else if (LAM_V == 8 || (slice)->block == 2 * LAM_V)                                                      \
-        body(slice, type, 2);                                                                                \
-    else                                                                                                     \
-        body(slice, type, 4);
+/* Vectors after which channels repeat, for every block. */
+LAM_INLINE int v_period(enum lam_simd_type type) {
+    return v_paired(type) ? 2 : 16 / LAM_V;
+}
 
 LAM_INLINE int v_clamp(int64_t n, int most) {
     return n < 0 ? 0 : n > most ? most : (int)n;
@@ -109,34 +103,47 @@ LAM_INLINE vf v_keep_lanes(vf x, int n) {
 #if LAM_V == 16
     return _mm512_maskz_mov_ps((__mmask16)((1u << n) - 1u), x);
 #else
-    float lanes[LAM_V];
-    v_store_f32(lanes, x);
-    for (int l = n; l < LAM_V; l++) lanes[l] = 0;
-    return v_load_f32(lanes);
+    vi lane;
+    for (int l = 0; l < LAM_V; l++) lane[l] = l;
+    return (vf)((vi)x & (lane < n));
 #endif
+}
+
+LAM_OUTLINED void v_spread_lanes(const float *p, int k, int block, int there, bool paired, float *lanes) {
+    for (int l = 0; l < LAM_V; l++) {
+        int channel = (paired ? 2 * l + k : k * LAM_V + l) % block;
+        lanes[l] = channel < there ? p[channel] : 0;
+    }
 }
 
 /* Vector k of what belongs to a group's channels: p[0 .. there - 1]; 0 for channels beyond. */
 LAM_INLINE vf v_spread(const float *p, int k, int block, int there, enum lam_simd_type type) {
-    if (block >= LAM_V) {
-        vf x = v_load_f32_n(p + (v_paired(type) ? 0 : k * LAM_V),
-                            v_clamp(v_paired(type) ? there : there - k * LAM_V, LAM_V));
-#if LAM_V == 16
-        const __m512i even = _mm512_set_epi32(14, 12, 10, 8, 6, 4, 2, 0, 14, 12, 10, 8, 6, 4, 2, 0);
-        if (v_paired(type)) x = _mm512_permutexvar_ps(_mm512_add_epi32(even, _mm512_set1_epi32(k)), x);
-#endif
-        return x;
-    }
     float lanes[LAM_V];
-    for (int l = 0; l < LAM_V; l++) {
-        int channel = (v_paired(type) ? 2 * l + k : k * LAM_V + l) % block;
-        lanes[l] = channel < there ? p[channel] : 0;
+    if (block < LAM_V) {
+        v_spread_lanes(p, k, block, there, v_paired(type), lanes);
+        return v_load_f32(lanes);
     }
-    return v_load_f32(lanes);
+#if LAM_V == 16
+    if (v_paired(type)) {
+        const __m512i even = _mm512_set_epi32(14, 12, 10, 8, 6, 4, 2, 0, 14, 12, 10, 8, 6, 4, 2, 0);
+        return _mm512_permutexvar_ps(_mm512_add_epi32(even, _mm512_set1_epi32(k)),
+                                     v_load_f32_n(p, v_clamp(there, LAM_V)));
+    }
+#endif
+    int first = k * LAM_V % block;
+    return v_load_f32_n(p + first, v_clamp(there - first, LAM_V));
+}
+
+LAM_OUTLINED void v_fold_numbers(const float *numbers, int count, int block, float *out) {
+    for (int c = 0; c < block; c++) {
+        out[c] = 0;
+        for (int i = c; i < count; i += block) out[c] += numbers[i];
+    }
 }
 
 /* The sums of each channel over a strip. */
-LAM_INLINE void v_fold_strip(const vf *strip, int period, int block, enum lam_simd_type type, float *out) {
+LAM_INLINE void v_fold_strip(const vf *strip, int block, enum lam_simd_type type, float *out) {
+    const int period = v_period(type);
     vf sums[LAM_STRIP];
     for (int k = 0; k < LAM_STRIP; k++) {
         if (k < period)
@@ -144,27 +151,20 @@ LAM_INLINE void v_fold_strip(const vf *strip, int period, int block, enum lam_si
         else
             sums[k % period] += strip[k];
     }
-    float numbers[LAM_STRIP_NUMBERS];
-    int count = period * LAM_V;
-    for (int k = 0; k < period; k++) v_store_f32(numbers + k * LAM_V, sums[k]);
 #if LAM_V == 16
     if (v_paired(type)) { /* back into the order of the numbers, and the two halves added */
         const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
         const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-        v_store_f32(numbers, _mm512_permutex2var_ps(sums[0], low, sums[1]) +
-                                 _mm512_permutex2var_ps(sums[0], high, sums[1]));
-        count = LAM_V;
+        sums[0] =
+            _mm512_permutex2var_ps(sums[0], low, sums[1]) + _mm512_permutex2var_ps(sums[0], high, sums[1]);
     }
 #endif
-    (void)type;
-    if (block >= LAM_V) {
-        memcpy(out, numbers, (size_t)block * sizeof(float));
-        return;
-    }
-    for (int c = 0; c < block; c++) {
-        out[c] = 0;
-        for (int i = c; i < count; i += block) out[c] += numbers[i];
-    }
+    float numbers[16];
+    for (int k = 0; k < 16 / LAM_V; k++) v_store_f32(numbers + k * LAM_V, sums[k]);
+    if (block == 16)
+        memcpy(out, numbers, sizeof numbers);
+    else
+        v_fold_numbers(numbers, 16, block, out);
 }
 
 #endif
