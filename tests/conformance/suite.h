@@ -27,8 +27,7 @@ lam_status suite_create(const struct lam_backend *backend, struct lam_backend_de
                         int device_count, struct suite **suite);
 void suite_destroy(struct suite *suite);
 
-/* Runs the cases (lines as in op_text.h) and prints each failure. Returns the number of cases that failed.
- * Cases that contain the text in LAMINA_TEST_SKIP ("bf16") are left out. */
+/* Runs the cases (lines as in op_text.h) and prints each failure. Returns the number of cases that failed. */
 int suite_run(struct suite *suite, const char *const *cases, int count);
 
 /* Failures are counted but not printed: for tests of the suite itself. */
