@@ -333,7 +333,7 @@ INLINE void product_gradient(const float *v, const float *z, int tiles, float *g
 INLINE vec load_bias(const float *bias, int block, int outputs) {
     if (!bias) return _mm512_setzero_ps();
     int left = outputs - block * BLOCK;
-    __mmask16 keep = left >= BLOCK ? 0xFFFF : (__mmask16)((1 << left) - 1);
+    __mmask16 keep = (__mmask16)(left >= BLOCK ? 0xFFFF : (1 << left) - 1);
     return _mm512_maskz_loadu_ps(keep, bias + block * BLOCK);
 }
 
