@@ -25,6 +25,6 @@ struct lam_bn_kernels {
     lam_bn_fn stats[LAM_SIMD_TYPES], apply[LAM_SIMD_TYPES];
     lam_bn_fn bwd_stats[LAM_SIMD_TYPES], bwd_apply[LAM_SIMD_TYPES];
 };
-extern const struct lam_bn_kernels lam_bn_v2, lam_bn_v3, lam_bn_v4;
+extern const struct lam_bn_kernels lam_bn_v3, lam_bn_v4;
 
 #endif

@@ -13,6 +13,6 @@ typedef void (*lam_dropout_fn)(const void *x, void *out, int64_t count, const st
 struct lam_dropout_kernels {
     lam_dropout_fn apply[LAM_SIMD_TYPES];
 };
-extern const struct lam_dropout_kernels lam_dropout_v2, lam_dropout_v3, lam_dropout_v4;
+extern const struct lam_dropout_kernels lam_dropout_v3, lam_dropout_v4;
 
 #endif

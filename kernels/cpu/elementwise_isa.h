@@ -16,6 +16,6 @@ struct lam_elementwise_kernels {
     lam_elementwise_fn from_f32[LAM_SIMD_TYPES]; /* to bf16 */
     lam_elementwise_fn from_u8[LAM_SIMD_TYPES];  /* 0..255 to f32 or bf16 */
 };
-extern const struct lam_elementwise_kernels lam_elementwise_v2, lam_elementwise_v3, lam_elementwise_v4;
+extern const struct lam_elementwise_kernels lam_elementwise_v3, lam_elementwise_v4;
 
 #endif

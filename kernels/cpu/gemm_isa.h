@@ -59,7 +59,7 @@ struct lam_gemm_tiles {
     void (*pack_rows)(const struct lam_gemm_rows *rows);
     void (*pack_columns)(const struct lam_gemm_columns *columns);
 };
-extern const struct lam_gemm_tiles lam_gemm_f32_v2, lam_gemm_f32_v3, lam_gemm_f32_v4;
+extern const struct lam_gemm_tiles lam_gemm_f32_v3, lam_gemm_f32_v4;
 
 /* Only x86-64-v4 with AVX512_BF16 multiplies bf16; elsewhere bf16 is widened to f32 when it is packed. */
 extern const struct lam_gemm_tiles lam_gemm_bf16_v4;
@@ -73,6 +73,6 @@ struct lam_gemm_helpers {
     void (*column_sums)(int64_t rows, int64_t columns, const void *src, enum lam_dtype dtype,
                         ptrdiff_t stride, float *sum, bool accumulate);
 };
-extern const struct lam_gemm_helpers lam_gemm_helpers_v2, lam_gemm_helpers_v3, lam_gemm_helpers_v4;
+extern const struct lam_gemm_helpers lam_gemm_helpers_v3, lam_gemm_helpers_v4;
 
 #endif

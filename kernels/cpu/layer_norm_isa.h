@@ -19,6 +19,6 @@ typedef void (*lam_ln_fn)(const struct lam_ln_slice *slice);
 struct lam_ln_kernels {
     lam_ln_fn forward[LAM_SIMD_TYPES], backward[LAM_SIMD_TYPES];
 };
-extern const struct lam_ln_kernels lam_ln_v2, lam_ln_v3, lam_ln_v4;
+extern const struct lam_ln_kernels lam_ln_v3, lam_ln_v4;
 
 #endif

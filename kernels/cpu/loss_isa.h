@@ -31,6 +31,6 @@ struct lam_loss_kernels {
     double (*cross_entropy[LAM_SIMD_TYPES])(const struct lam_cross_entropy_row *row);
     void (*cross_entropy_slope[LAM_SIMD_TYPES])(const struct lam_cross_entropy_row *row);
 };
-extern const struct lam_loss_kernels lam_loss_v2, lam_loss_v3, lam_loss_v4;
+extern const struct lam_loss_kernels lam_loss_v3, lam_loss_v4;
 
 #endif

@@ -31,6 +31,6 @@ struct lam_pool_kernels {
     lam_pool_fn max[LAM_SIMD_TYPES], max_bwd[LAM_SIMD_TYPES];
     lam_pool_fn avg[LAM_SIMD_TYPES], avg_bwd[LAM_SIMD_TYPES];
 };
-extern const struct lam_pool_kernels lam_pool_v2, lam_pool_v3, lam_pool_v4;
+extern const struct lam_pool_kernels lam_pool_v3, lam_pool_v4;
 
 #endif

@@ -9,6 +9,6 @@ struct lam_reduce_kernels {
     void (*copy)(float *to, const float *from, int64_t count);
     void (*add)(float *to, const float *from, int64_t count);
 };
-extern const struct lam_reduce_kernels lam_reduce_v2, lam_reduce_v3, lam_reduce_v4;
+extern const struct lam_reduce_kernels lam_reduce_v3, lam_reduce_v4;
 
 #endif

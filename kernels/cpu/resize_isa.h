@@ -25,6 +25,6 @@ typedef void (*lam_resize_fn)(const struct lam_resize_slice *slice);
 struct lam_resize_kernels {
     lam_resize_fn apply[LAM_SIMD_TYPES];
 };
-extern const struct lam_resize_kernels lam_resize_v2, lam_resize_v3, lam_resize_v4;
+extern const struct lam_resize_kernels lam_resize_v3, lam_resize_v4;
 
 #endif

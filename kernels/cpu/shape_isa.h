@@ -14,6 +14,6 @@ struct lam_shape_kernels {
     lam_repack_fn narrow_blocks[3];   /* C16 to C8 */
     lam_repack_fn widen_blocks[3];    /* C8 to C16 */
 };
-extern const struct lam_shape_kernels lam_shape_v2, lam_shape_v3, lam_shape_v4;
+extern const struct lam_shape_kernels lam_shape_v3, lam_shape_v4;
 
 #endif

@@ -26,6 +26,6 @@ struct lam_softmax_kernels {
     void (*row_dots)(int64_t rows, int64_t columns, const void *a, ptrdiff_t a_stride, const void *b,
                      ptrdiff_t b_stride, float *out, ptrdiff_t out_stride, enum lam_simd_type type);
 };
-extern const struct lam_softmax_kernels lam_softmax_v2, lam_softmax_v3, lam_softmax_v4;
+extern const struct lam_softmax_kernels lam_softmax_v3, lam_softmax_v4;
 
 #endif

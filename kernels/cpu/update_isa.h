@@ -19,6 +19,6 @@ struct lam_update_kernels {
     void (*ema)(float *average, const float *value, float decay, int64_t begin, int64_t end);
     double (*sum_squares)(const float *value, int64_t begin, int64_t end);
 };
-extern const struct lam_update_kernels lam_update_v2, lam_update_v3, lam_update_v4;
+extern const struct lam_update_kernels lam_update_v3, lam_update_v4;
 
 #endif

@@ -40,7 +40,7 @@ struct lam_winograd_kernels {
 };
 
 /* NULL members: not for this instruction set. */
-extern const struct lam_winograd_kernels lam_winograd_v2, lam_winograd_v3, lam_winograd_v4;
+extern const struct lam_winograd_kernels lam_winograd_v3, lam_winograd_v4;
 
 /* Tiles that are worked on together, and the bytes of workspace that takes. */
 int lam_winograd_tiles(const struct lam_winograd_shape *shape, bool gradient);
