@@ -1,7 +1,7 @@
 /* Convolutions by our own Winograd kernels: 3x3, stride 1, both sides C16, f32 or bf16.
  *
  * Backward data is a forward pass with flipped weights (conv.c). The prepared weights, and the partial of a
- * weight gradient, are in the transformed domain: four times the plain size. */
+ * weight gradient, are in the transformed domain, four times the plain size, up to where the caches end. */
 #include "cpu/conv.h"
 #include "cpu/reduce_isa.h"
 #include "cpu/winograd_isa.h"
@@ -11,11 +11,15 @@
 
 enum { BLOCK = LAM_WINOGRAD_BLOCK, POINTS = LAM_WINOGRAD_POINTS };
 
+/* Bytes in the transformed domain up to which they are kept there. A gradient is read and written by every
+ * lane for every block of tiles, and belongs in L2; weights are read by all lanes and do as well from L3. */
+enum { MOST_GRADIENT = 4 << 20, MOST_WEIGHTS = 16 << 20 };
+
 struct winograd_kernel {
     struct lam_kernel base;
     struct lam_winograd_shape shape; /* count is the slice's, set in run */
     int inputs, outputs;             /* channels of the pass: backward data reads the output's gradient */
-    size_t transformed_bytes;        /* of the weights or their gradient; the bias gradient is behind it */
+    size_t packed_bytes;             /* of the weights or their gradient; the bias gradient is behind it */
 };
 
 static const struct lam_winograd_kernels *kernels(void) {
@@ -40,7 +44,9 @@ int lam_winograd_tiles(const struct lam_winograd_shape *shape, bool gradient) {
 size_t lam_winograd_workspace(const struct lam_winograd_shape *shape, bool gradient) {
     int tiles = lam_winograd_tiles(shape, gradient);
     size_t blocks = (size_t)(shape->in_blocks + (gradient ? shape->out_blocks : 1));
-    return (size_t)(tiles | 1) * blocks * POINTS * BLOCK * sizeof(float);
+    size_t unpacked = shape->compact && !gradient ? (size_t)shape->in_blocks * BLOCK + 1
+                                                  : 0; /* winograd_isa.c: unpacked_point */
+    return ((size_t)(tiles | 1) * blocks + unpacked) * POINTS * BLOCK * sizeof(float);
 }
 
 /* ---- running ---- */
@@ -60,7 +66,7 @@ static void run_weights(const struct lam_kernel *kernel, const struct lam_kernel
     shape.count = args->count;
     kernels()->gradient(&shape, args->in[0], args->in[1], args->partial, args->accumulate, args->workspace);
     if (kernel->op.out[1].present)
-        kernels()->bias_gradient(&shape, args->in[1], (float *)((char *)args->partial + k->transformed_bytes),
+        kernels()->bias_gradient(&shape, args->in[1], (float *)((char *)args->partial + k->packed_bytes),
                                  args->accumulate);
 }
 
@@ -71,7 +77,7 @@ static void prepare(const struct lam_kernel *kernel, int input, const void *sour
     int64_t begin, end;
     lam_part(k->shape.out_blocks, part, parts, &begin, &end);
     kernels()->weights(source, prepared, k->inputs, k->outputs, kernel->op.kind == LAM_OP_CONV_BWD_DATA,
-                       (int)begin, (int)end);
+                       k->shape.compact, (int)begin, (int)end);
 }
 
 /* Sums floats [begin, end) of all partials into the first one's. */
@@ -85,11 +91,12 @@ static void reduce(const struct lam_kernel *kernel, void *const *partials, int p
                    void *const *out, int part, int parts, struct lam_stream *stream) {
     (void)stream;
     const struct winograd_kernel *k = (const struct winograd_kernel *)kernel;
-    int64_t begin, end, block = (int64_t)(k->transformed_bytes / sizeof(float)) / k->shape.out_blocks;
+    int64_t begin, end, block = (int64_t)(k->packed_bytes / sizeof(float)) / k->shape.out_blocks;
     lam_part(k->shape.out_blocks, part, parts, &begin, &end);
     if (out[0]) {
         fold(partials, partial_count, begin * block, end * block);
-        kernels()->gradient_out(partials[0], out[0], k->inputs, k->outputs, (int)begin, (int)end);
+        kernels()->gradient_out(partials[0], out[0], k->inputs, k->outputs, k->shape.compact, (int)begin,
+                                (int)end);
     }
     if (part == parts - 1 && kernel->op.out[1].present && out[1]) {
         int64_t bias = k->shape.out_blocks * block;
@@ -157,16 +164,18 @@ lam_status lam_cpu_conv_winograd_create(const struct lam_op *op, const struct la
     k->base.op = *op;
     k->base.destroy = destroy;
     fill_shape(k);
-    k->transformed_bytes =
+    k->packed_bytes =
         (size_t)k->shape.in_blocks * (size_t)k->shape.out_blocks * POINTS * BLOCK * BLOCK * sizeof(float);
+    k->shape.compact = k->packed_bytes > (op->kind == LAM_OP_CONV_BWD_WEIGHTS ? MOST_GRADIENT : MOST_WEIGHTS);
+    if (k->shape.compact) k->packed_bytes = k->packed_bytes / POINTS * 9;
     k->base.workspace_bytes = most_workspace(k, options);
     if (op->kind == LAM_OP_CONV_BWD_WEIGHTS) {
         size_t bias = op->out[1].present ? (size_t)k->shape.out_blocks * BLOCK * sizeof(float) : 0;
-        k->base.partial_bytes = k->transformed_bytes + bias;
+        k->base.partial_bytes = k->packed_bytes + bias;
         k->base.run = run_weights;
         k->base.reduce = reduce;
     } else {
-        k->base.prepared_bytes[1] = k->transformed_bytes;
+        k->base.prepared_bytes[1] = k->packed_bytes;
         k->base.run = run_data;
         k->base.prepare = prepare;
     }

@@ -11,7 +11,9 @@
  *
  *     dg = G^T [ sum over tiles of (A dY A^T) . (B^T d B) ] G
  *
- * whose sum stays in the transformed domain over all slices, and is transformed back once a step.
+ * whose sum stays in the transformed domain over all slices, and is transformed back once a step; unless
+ * there are so many channels that it would not fit the cache: then it is transformed back block by block
+ * (compact).
  *
  * The points a = 5/8 and b = 3/2 are exact in binary and give half of the rounding error of 1 and 2 (1e-6 of
  * the norm at 64 channels, f32).
@@ -328,6 +330,109 @@ INLINE void product_gradient(const float *v, const float *z, int tiles, float *g
     for (int c = 0; c < BLOCK; c++) _mm512_storeu_ps(g + c * BLOCK, sum[c]);
 }
 
+/* ---- weights in and gradients out ---- */
+
+enum { TAPS = 9, SQUARE = BLOCK * BLOCK };
+
+/* [tap][in channel][out channel] of a block of 16 x 16 channels, zeros behind the last ones. */
+static void gather(const float *plain, int inputs, int outputs, bool flipped, int in, int out,
+                   float (*tile)[BLOCK][BLOCK]) {
+    for (int o = 0; o < BLOCK; o++)
+        for (int i = 0; i < BLOCK; i++) {
+            bool inside = out + o < outputs && in + i < inputs;
+            ptrdiff_t at =
+                flipped ? (ptrdiff_t)(in + i) * outputs + out + o : (ptrdiff_t)(out + o) * inputs + in + i;
+            for (int k = 0; k < 9; k++) tile[k][i][o] = inside ? plain[at * 9 + (flipped ? 8 - k : k)] : 0.0f;
+        }
+}
+
+static void block_weights(const float (*tile)[BLOCK][BLOCK], float *to, ptrdiff_t point) {
+    for (int i = 0; i < BLOCK; i++, to += BLOCK) {
+        vec t[6][3];
+        for (int x = 0; x < 3; x++) {
+            vec column[6];
+            line_weights(_mm512_loadu_ps(tile[x][i]), _mm512_loadu_ps(tile[3 + x][i]),
+                         _mm512_loadu_ps(tile[6 + x][i]), column);
+            for (int y = 0; y < 6; y++) t[y][x] = column[y];
+        }
+        for (int y = 0; y < 6; y++) {
+            vec u[6];
+            line_weights(t[y][0], t[y][1], t[y][2], u);
+            for (int x = 0; x < 6; x++) _mm512_storeu_ps(to + (y * 6 + x) * point, u[x]);
+        }
+    }
+}
+
+typedef float square[BLOCK][BLOCK];
+
+static void weights(const float *plain, float *packed, int inputs, int outputs, bool flipped, bool compact,
+                    int begin, int end) {
+    int in_blocks = (inputs + BLOCK - 1) / BLOCK;
+    ptrdiff_t point = (ptrdiff_t)in_blocks * SQUARE;
+    square tile[TAPS];
+    for (int b = begin; b < end; b++)
+        for (int c = 0; c < in_blocks; c++) {
+            square *to = compact ? (square *)packed + ((ptrdiff_t)b * in_blocks + c) * TAPS : tile;
+            gather(plain, inputs, outputs, flipped, c * BLOCK, b * BLOCK, to);
+            if (!compact)
+                block_weights((const square *)tile, packed + b * POINTS * point + c * SQUARE, point);
+        }
+}
+
+/* Floats between the points of unpacked weights: not a power of two, at which 36 stores would meet in one
+ * cache set. */
+static ptrdiff_t unpacked_point(int in_blocks) {
+    return (ptrdiff_t)in_blocks * SQUARE + BLOCK;
+}
+
+/* One output block of compact weights, transformed: [36][in channel][16]. */
+static void unpack_weights(const float *compact, int block, int in_blocks, float *transformed) {
+    const square *from = (const square *)compact + (ptrdiff_t)block * in_blocks * TAPS;
+    for (int c = 0; c < in_blocks; c++)
+        block_weights(from + c * TAPS, transformed + c * SQUARE, unpacked_point(in_blocks));
+}
+
+/* tile = or += */
+INLINE void block_gradient_out(const float *from, ptrdiff_t point, square *tile, bool accumulate) {
+    for (int i = 0; i < BLOCK; i++, from += BLOCK) {
+        vec t[3][6];
+        for (int x = 0; x < 6; x++) {
+            vec u[6], column[3];
+            for (int y = 0; y < 6; y++) u[y] = _mm512_loadu_ps(from + (y * 6 + x) * point);
+            line_gradient_out(u[0], u[1], u[2], u[3], u[4], u[5], column);
+            for (int y = 0; y < 3; y++) t[y][x] = column[y];
+        }
+        for (int y = 0; y < 3; y++) {
+            vec g[3];
+            line_gradient_out(t[y][0], t[y][1], t[y][2], t[y][3], t[y][4], t[y][5], g);
+            for (int x = 0; x < 3; x++) {
+                float *to = tile[y * 3 + x][i];
+                _mm512_storeu_ps(to, accumulate ? _mm512_add_ps(g[x], _mm512_loadu_ps(to)) : g[x]);
+            }
+        }
+    }
+}
+
+static void scatter(const square *tile, float *plain, int inputs, int outputs, int in, int out) {
+    for (int o = 0; o < BLOCK && out + o < outputs; o++)
+        for (int i = 0; i < BLOCK && in + i < inputs; i++)
+            for (int k = 0; k < TAPS; k++)
+                plain[((ptrdiff_t)(out + o) * inputs + in + i) * TAPS + k] = tile[k][i][o];
+}
+
+static void gradient_out(const float *gradient, float *plain, int inputs, int outputs, bool compact,
+                         int begin, int end) {
+    int in_blocks = (inputs + BLOCK - 1) / BLOCK;
+    ptrdiff_t point = (ptrdiff_t)in_blocks * SQUARE;
+    square tile[TAPS];
+    for (int b = begin; b < end; b++)
+        for (int c = 0; c < in_blocks; c++) {
+            const square *from = (const square *)gradient + ((ptrdiff_t)b * in_blocks + c) * TAPS;
+            if (!compact) block_gradient_out(gradient + b * POINTS * point + c * SQUARE, point, tile, false);
+            scatter(compact ? from : (const square *)tile, plain, inputs, outputs, c * BLOCK, b * BLOCK);
+        }
+}
+
 /* ---- passes ---- */
 
 INLINE vec load_bias(const float *bias, int block, int outputs) {
@@ -341,14 +446,18 @@ INLINE void forward_as(const struct lam_winograd_shape *s, const void *src, cons
                        const float *bias, int outputs, bool relu, void *dst, float *workspace, bool bf16) {
     struct tiling t = make_tiling(s, false);
     ptrdiff_t point = s->in_blocks * t.line, pixels = (ptrdiff_t)s->out_height * s->out_width;
-    ptrdiff_t point_weights = (ptrdiff_t)s->in_blocks * BLOCK * BLOCK;
+    ptrdiff_t block_floats = (ptrdiff_t)s->in_blocks * SQUARE * POINTS;
+    ptrdiff_t point_weights = s->compact ? unpacked_point(s->in_blocks) : (ptrdiff_t)s->in_blocks * SQUARE;
     float *inputs = workspace, *products = workspace + POINTS * point;
+    float *unpacked = products + POINTS * t.line; /* compact: one output block of transformed weights */
     for (int first = 0; first < t.total; first += t.step) {
         int tiles = t.total - first < t.step ? t.total - first : t.step, rows = (tiles + 3) / 4 * 4;
         block_input(s, &t, src, first, tiles, inputs, bf16);
         for (int b = 0; b < s->out_blocks; b++) {
+            const float *u = s->compact ? unpacked : weights + b * block_floats;
+            if (s->compact) unpack_weights(weights, b, s->in_blocks, unpacked);
             for (int p = 0; p < POINTS; p++)
-                product(inputs + p * point, t.line, weights + (b * POINTS + p) * point_weights, s->in_blocks,
+                product(inputs + p * point, t.line, u + p * point_weights, s->in_blocks,
                         products + p * t.line, rows);
             vec add = load_bias(bias, b, outputs);
             for (int i = 0; i < tiles; i++) {
@@ -369,6 +478,24 @@ static void forward(const struct lam_winograd_shape *shape, const void *src, con
         forward_as(shape, src, weights, bias, outputs, relu, dst, workspace, false);
 }
 
+/* All products of a block of tiles, transformed back and added to the compact gradient. */
+static void products_compact(const struct lam_winograd_shape *s, const struct tiling *t, const float *inputs,
+                             const float *outputs, int tiles, float *gradient, bool accumulate) {
+    ptrdiff_t in_point = s->in_blocks * t->line, out_point = s->out_blocks * t->line;
+    float g[POINTS * SQUARE];
+    square *tile = (square *)gradient;
+    for (int b = 0; b < s->out_blocks; b++)
+        for (int c = 0; c < s->in_blocks; c++, tile += TAPS) {
+            for (int p = 0; p < POINTS; p++)
+                product_gradient(inputs + p * in_point + c * t->line, outputs + p * out_point + b * t->line,
+                                 tiles, g + p * SQUARE, false);
+            if (accumulate)
+                block_gradient_out(g, SQUARE, tile, true);
+            else
+                block_gradient_out(g, SQUARE, tile, false);
+        }
+}
+
 INLINE void gradient_as(const struct lam_winograd_shape *s, const void *src, const void *diff_dst,
                         float *gradient, bool accumulate, float *workspace, bool bf16) {
     struct tiling t = make_tiling(s, true);
@@ -378,6 +505,10 @@ INLINE void gradient_as(const struct lam_winograd_shape *s, const void *src, con
         int tiles = t.total - first < t.step ? t.total - first : t.step;
         block_input(s, &t, src, first, tiles, inputs, bf16);
         block_gradient(s, &t, diff_dst, first, tiles, outputs, bf16);
+        if (s->compact) {
+            products_compact(s, &t, inputs, outputs, tiles, gradient, accumulate || first > 0);
+            continue;
+        }
         float *g = gradient;
         for (int b = 0; b < s->out_blocks; b++)
             for (int p = 0; p < POINTS; p++)
@@ -408,81 +539,6 @@ static void bias_gradient(const struct lam_winograd_shape *s, const void *diff_d
         if (accumulate) sum = _mm512_add_ps(sum, _mm512_loadu_ps(bias + b * BLOCK));
         _mm512_storeu_ps(bias + b * BLOCK, sum);
     }
-}
-
-/* ---- weights in and gradients out ---- */
-
-/* [tap][in channel][out channel] of a block of 16 x 16 channels, zeros behind the last ones. */
-static void gather(const float *plain, int inputs, int outputs, bool flipped, int in, int out,
-                   float tile[9][BLOCK][BLOCK]) {
-    for (int o = 0; o < BLOCK; o++)
-        for (int i = 0; i < BLOCK; i++) {
-            bool inside = out + o < outputs && in + i < inputs;
-            ptrdiff_t at =
-                flipped ? (ptrdiff_t)(in + i) * outputs + out + o : (ptrdiff_t)(out + o) * inputs + in + i;
-            for (int k = 0; k < 9; k++) tile[k][i][o] = inside ? plain[at * 9 + (flipped ? 8 - k : k)] : 0.0f;
-        }
-}
-
-static void block_weights(float tile[9][BLOCK][BLOCK], float *to, ptrdiff_t point) {
-    for (int i = 0; i < BLOCK; i++, to += BLOCK) {
-        vec t[6][3];
-        for (int x = 0; x < 3; x++) {
-            vec column[6];
-            line_weights(_mm512_loadu_ps(tile[x][i]), _mm512_loadu_ps(tile[3 + x][i]),
-                         _mm512_loadu_ps(tile[6 + x][i]), column);
-            for (int y = 0; y < 6; y++) t[y][x] = column[y];
-        }
-        for (int y = 0; y < 6; y++) {
-            vec u[6];
-            line_weights(t[y][0], t[y][1], t[y][2], u);
-            for (int x = 0; x < 6; x++) _mm512_storeu_ps(to + (y * 6 + x) * point, u[x]);
-        }
-    }
-}
-
-static void weights(const float *plain, float *transformed, int inputs, int outputs, bool flipped, int begin,
-                    int end) {
-    int in_blocks = (inputs + BLOCK - 1) / BLOCK;
-    ptrdiff_t point = (ptrdiff_t)in_blocks * BLOCK * BLOCK;
-    float tile[9][BLOCK][BLOCK];
-    for (int b = begin; b < end; b++)
-        for (int c = 0; c < in_blocks; c++) {
-            gather(plain, inputs, outputs, flipped, c * BLOCK, b * BLOCK, tile);
-            block_weights(tile, transformed + b * POINTS * point + (ptrdiff_t)c * BLOCK * BLOCK, point);
-        }
-}
-
-static void block_gradient_out(const float *from, ptrdiff_t point, float tile[9][BLOCK][BLOCK]) {
-    for (int i = 0; i < BLOCK; i++, from += BLOCK) {
-        vec t[3][6];
-        for (int x = 0; x < 6; x++) {
-            vec u[6], column[3];
-            for (int y = 0; y < 6; y++) u[y] = _mm512_loadu_ps(from + (y * 6 + x) * point);
-            line_gradient_out(u[0], u[1], u[2], u[3], u[4], u[5], column);
-            for (int y = 0; y < 3; y++) t[y][x] = column[y];
-        }
-        for (int y = 0; y < 3; y++) {
-            vec g[3];
-            line_gradient_out(t[y][0], t[y][1], t[y][2], t[y][3], t[y][4], t[y][5], g);
-            for (int x = 0; x < 3; x++) _mm512_storeu_ps(tile[y * 3 + x][i], g[x]);
-        }
-    }
-}
-
-static void gradient_out(const float *transformed, float *plain, int inputs, int outputs, int begin,
-                         int end) {
-    int in_blocks = (inputs + BLOCK - 1) / BLOCK;
-    ptrdiff_t point = (ptrdiff_t)in_blocks * BLOCK * BLOCK;
-    float tile[9][BLOCK][BLOCK];
-    for (int b = begin; b < end; b++)
-        for (int c = 0; c < in_blocks; c++) {
-            block_gradient_out(transformed + b * POINTS * point + (ptrdiff_t)c * BLOCK * BLOCK, point, tile);
-            for (int o = 0; o < BLOCK && b * BLOCK + o < outputs; o++)
-                for (int i = 0; i < BLOCK && c * BLOCK + i < inputs; i++)
-                    for (int k = 0; k < 9; k++)
-                        plain[((ptrdiff_t)(b * BLOCK + o) * inputs + c * BLOCK + i) * 9 + k] = tile[k][i][o];
-        }
 }
 
 const struct lam_winograd_kernels LAM_ISA_NAME(lam_winograd) = {weights, forward, gradient, bias_gradient,

@@ -16,27 +16,32 @@ enum {
 struct lam_winograd_shape {
     int count, in_blocks, out_blocks;
     int height, width, out_height, out_width, pad[2];
-    bool bf16; /* the tensors; else f32 */
+    bool bf16;    /* the tensors; else f32 */
+    bool compact; /* the weights or their gradient */
 };
 
-/* Weights in the transformed domain are f32 [out block][36][in channel][16 out channels], channels padded
- * with zeros; `flipped` reads the plain weights as those of the convolution whose gradient this is: input and
- * output channels changed over, turned by 180 degrees. inputs, outputs: channels of the transformed side. */
+/* Packed weights are f32 of blocks of 16 channels padded with zeros: transformed, [out block][36][in
+ * channel][16 out channels], or compact, [out block][in block][9][16 in][16 out], transformed each time that
+ * they are used. Compact ones take a quarter of the memory and, where the transformed ones are too many for
+ * the cache, no more time. `flipped` reads the plain weights as those of the convolution whose gradient this
+ * is: input and output channels changed over, turned by 180 degrees. inputs, outputs: channels of the packed
+ * side. */
 struct lam_winograd_kernels {
-    /* The blocks [begin, end) of transformed weights from plain OIHW ones. */
-    void (*weights)(const float *plain, float *transformed, int inputs, int outputs, bool flipped, int begin,
-                    int end);
+    /* The blocks [begin, end) of packed weights from plain OIHW ones. */
+    void (*weights)(const float *plain, float *packed, int inputs, int outputs, bool flipped, bool compact,
+                    int begin, int end);
     /* dst = conv(src, weights) (+ bias) (then relu). bias has `outputs` floats or is NULL. */
     void (*forward)(const struct lam_winograd_shape *shape, const void *src, const float *weights,
                     const float *bias, int outputs, bool relu, void *dst, float *workspace);
-    /* gradient = or += the weights' gradient in the transformed domain. */
+    /* gradient = or += the weights' gradient, packed. */
     void (*gradient)(const struct lam_winograd_shape *shape, const void *src, const void *diff_dst,
                      float *gradient, bool accumulate, float *workspace);
     /* bias = or += sum of diff_dst over samples and pixels; 16 floats a block. */
     void (*bias_gradient)(const struct lam_winograd_shape *shape, const void *diff_dst, float *bias,
                           bool accumulate);
-    /* The blocks [begin, end) of a transformed gradient as plain OIHW ones. */
-    void (*gradient_out)(const float *gradient, float *plain, int inputs, int outputs, int begin, int end);
+    /* The blocks [begin, end) of a packed gradient as plain OIHW ones. */
+    void (*gradient_out)(const float *gradient, float *plain, int inputs, int outputs, bool compact,
+                         int begin, int end);
 };
 
 /* NULL members: not for this instruction set. */

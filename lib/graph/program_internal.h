@@ -38,7 +38,7 @@ struct program_value {
     int defined, last_used; /* segment (batched) or stage (shared) of the definition; time of the last use */
     int output;             /* program output that it is, -1: none */
     bool local;             /* batched, lives in one segment */
-    bool rematerialized;    /* batched, computed again where a later segment needs it */
+    int depth;              /* 0: kept; else computed again where needed, by a chain of so many ops */
     struct place place;
 };
 

@@ -3,9 +3,9 @@
  * are.
  *
  * Computing again. A value that later segments read must be kept for the whole batch, unless its op is cheap
- * and the op's own inputs are kept until then anyway. Then the op is cloned into each later segment, and the
- * value never leaves the cache. Inputs that are themselves computed again do not count as kept, so the depth
- * of recomputation is one.
+ * and the op's own inputs are kept until then anyway, or are themselves computed again from such. Then the
+ * chain of ops is cloned into each later segment, and the value never leaves the cache. The chain has at most
+ * MOST_DEPTH ops, so that of a long run of residual sums every few are kept, not all and not only the first.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -182,15 +182,50 @@ static void find_last_uses(struct lam_program *p) {
 
 /* ---- computing again ---- */
 
-/* The op's inputs can be read in segment `segment` without being kept longer for it. */
-static bool inputs_kept(const struct lam_program *p, const struct node *node, int segment) {
-    for (int i = 0; i < node->op.inputs; i++) {
-        if (node->in[i] == LAM_NO_VALUE) continue;
-        const struct program_value *value = &p->values[node->in[i]];
-        if (!value->value.batched || value->value.kind != VALUE_COMPUTED) continue;
-        if (value->rematerialized || value->last_used < 2 * segment + 1) return false;
-    }
+enum {
+    MOST_DEPTH = 4,
+    CHEAP_CONV_FLOPS = 64, /* per output element: about the time it takes to write and read the element */
+};
+
+static bool is_cheap(const struct lam_program *p, const struct node *node) {
+    if (lam_op_is_cheap(node->op.kind)) return true;
+    if (node->op.kind != LAM_OP_CONV) return false;
+    const struct lam_shape *weight = &p->values[node->in[1]].value.desc.shape;
+    return 2 * weight->dim[1] * weight->dim[2] * weight->dim[3] <= CHEAP_CONV_FLOPS;
+}
+
+static const struct step *find_producer(const struct lam_program *p, lam_value v) {
+    for (int s = 0; s < p->step_count; s++)
+        for (int o = 0; o < p->steps[s].node.op.outputs; o++)
+            if (p->steps[s].node.out[o] == v) return &p->steps[s];
+    return NULL;
+}
+
+static bool available(const struct lam_program *p, lam_value v, int segment);
+
+static bool inputs_available(const struct lam_program *p, const struct node *node, int segment) {
+    for (int i = 0; i < node->op.inputs; i++)
+        if (!available(p, node->in[i], segment)) return false;
     return true;
+}
+
+/* Whether the value can be had in segment `segment` without keeping anything longer for it. */
+static bool available(const struct lam_program *p, lam_value v, int segment) {
+    if (v == LAM_NO_VALUE) return true;
+    const struct program_value *value = &p->values[v];
+    if (!value->value.batched || value->value.kind != VALUE_COMPUTED) return true;
+    if (value->depth == 0) return value->last_used >= 2 * segment + 1;
+    const struct node *node = &find_producer(p, v)->node;
+    return inputs_available(p, node, segment);
+}
+
+/* Ops in the longest chain from kept values to the op's result. */
+static int chain_depth(const struct lam_program *p, const struct node *node) {
+    int depth = 0;
+    for (int i = 0; i < node->op.inputs; i++)
+        if (node->in[i] != LAM_NO_VALUE && p->values[node->in[i]].depth > depth)
+            depth = p->values[node->in[i]].depth;
+    return depth + 1;
 }
 
 static bool reads(const struct step *step, const struct node *producer) {
@@ -200,22 +235,22 @@ static bool reads(const struct step *step, const struct node *producer) {
     return false;
 }
 
-/* Cheap, without reductions, not an output; read by later segments, in each of which its inputs are kept. */
+/* Cheap, without reductions, not an output; its inputs can be had in every later segment that reads it. (None
+ * may read it: it can still be a link in the chain of a value that is read.) */
 static bool can_rematerialize(const struct lam_program *p, const struct step *step) {
-    if (!step->batched || step->clone || !lam_op_is_cheap(step->node.op.kind)) return false;
+    if (!step->batched || !is_cheap(p, &step->node) || chain_depth(p, &step->node) > MOST_DEPTH) return false;
     for (int i = 0; i < step->node.op.outputs; i++) {
         if (step->node.out[i] == LAM_NO_VALUE) continue;
         const struct program_value *value = &p->values[step->node.out[i]];
         if (!value->value.batched || value->output >= 0) return false;
     }
-    bool later = false;
     for (int s = 0; s < p->step_count; s++) {
         const struct step *user = &p->steps[s];
-        if (!user->batched || user->when == step->when || !reads(user, &step->node)) continue;
-        if (!inputs_kept(p, &step->node, user->when)) return false;
-        later = true;
+        if (user->batched && user->when != step->when && reads(user, &step->node) &&
+            !inputs_available(p, &step->node, user->when))
+            return false;
     }
-    return later;
+    return true;
 }
 
 /* Inserts a copy of steps[at] before steps[before], giving it fresh outputs; users in its segment read those.
@@ -246,19 +281,35 @@ static lam_status clone_step(struct lam_program *p, int at, int before) {
     return LAM_OK;
 }
 
+static bool is_again(const struct lam_program *p, const struct step *step) {
+    for (int o = 0; o < step->node.op.outputs; o++)
+        if (step->node.out[o] != LAM_NO_VALUE && p->values[step->node.out[o]].depth > 0) return true;
+    return false;
+}
+
+/* Clones a step into every later segment that reads its result. */
+static lam_status clone_for_users(struct lam_program *p, int at) {
+    struct node producer = p->steps[at].node;
+    for (int s = at + 1; s < p->step_count; s++)
+        if (p->steps[s].batched && p->steps[s].when != p->steps[at].when && reads(&p->steps[s], &producer)) {
+            LAM_TRY(clone_step(p, at, s));
+            s++;
+        }
+    return LAM_OK;
+}
+
+/* Decided forwards, since the depth of a chain is known from its inputs; cloned backwards, since a clone
+ * reads the op's inputs in a new segment. */
 static lam_status rematerialize(struct lam_program *p) {
     for (int at = 0; at < p->step_count; at++) {
+        const struct node *node = &p->steps[at].node;
         if (!can_rematerialize(p, &p->steps[at])) continue;
-        struct node producer = p->steps[at].node;
-        for (int o = 0; o < producer.op.outputs; o++)
-            if (producer.out[o] != LAM_NO_VALUE) p->values[producer.out[o]].rematerialized = true;
-        for (int s = at + 1; s < p->step_count; s++)
-            if (p->steps[s].batched && p->steps[s].when != p->steps[at].when &&
-                reads(&p->steps[s], &producer)) {
-                LAM_TRY(clone_step(p, at, s));
-                s++;
-            }
+        int depth = chain_depth(p, node);
+        for (int o = 0; o < node->op.outputs; o++)
+            if (node->out[o] != LAM_NO_VALUE) p->values[node->out[o]].depth = depth;
     }
+    for (int at = p->step_count - 1; at >= 0; at--)
+        if (!p->steps[at].clone && is_again(p, &p->steps[at])) LAM_TRY(clone_for_users(p, at));
     find_last_uses(p);
     return LAM_OK;
 }

@@ -12,7 +12,9 @@
 #include "base/rng.h"
 #include "graph/program_internal.h"
 
-enum { RULE_BYTES = 1 << 19, MOST_CANDIDATES = 6 };
+/* What the widest op of a segment touches in a slice: by rule, and at most. Larger slices would cost memory
+ * for nothing: such an op works from outside of the L2 cache already. */
+enum { RULE_BYTES = 1 << 19, MOST_BYTES = 6 << 20, MOST_CANDIDATES = 6 };
 
 static lam_status no_memory(void) {
     return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
@@ -36,12 +38,17 @@ static size_t op_bytes(const struct lam_program *p, const struct step *step) {
     return sum;
 }
 
-static int slice_by_rule(const struct lam_program *p, const struct segment *segment) {
+static size_t widest_op(const struct lam_program *p, const struct segment *segment) {
     size_t widest = 1;
     for (int s = segment->begin; s < segment->end; s++) {
         size_t bytes = op_bytes(p, &p->steps[s]);
         if (bytes > widest) widest = bytes;
     }
+    return widest;
+}
+
+static int slice_by_rule(const struct lam_program *p, const struct segment *segment) {
+    size_t widest = widest_op(p, segment);
     int slice = 1;
     while (2 * slice <= most_samples(p) && (size_t)(2 * slice) * widest <= RULE_BYTES) slice *= 2;
     return slice;
@@ -121,7 +128,7 @@ static lam_status make_data(struct lam_program *p, struct scratch *scratch) {
     return LAM_OK;
 }
 
-static lam_status time_segments(struct lam_program *p, struct scratch *scratch, int slice) {
+static lam_status time_segments(struct lam_program *p, struct scratch *scratch) {
     LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_ACTIVATIONS, p->activation_bytes, &scratch->activations));
     LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_WORKSPACE, p->workspace_bytes, &scratch->workspace));
     lam_program_attach(p, scratch->activations, scratch->workspace);
@@ -151,7 +158,7 @@ static lam_status time_segments(struct lam_program *p, struct scratch *scratch, 
             }
         if (sum / count < p->segments[t].best_seconds) {
             p->segments[t].best_seconds = sum / count;
-            p->segments[t].best_slice = slice;
+            p->segments[t].best_slice = p->segments[t].slice;
         }
     }
     free(least);
@@ -162,8 +169,7 @@ static lam_status time_segments(struct lam_program *p, struct scratch *scratch, 
     return LAM_OK;
 }
 
-/* A lane's whole part of the batch and halves of it, down to a sixteenth, and the rule's choice is among
- * them. */
+/* A lane's whole part of the batch and halves of it, down to a thirty-second. */
 static int candidates(const struct lam_program *p, int *slices) {
     int count = 0;
     for (int slice = most_samples(p); slice >= 1 && count < MOST_CANDIDATES; slice = (slice + 1) / 2) {
@@ -173,6 +179,14 @@ static int candidates(const struct lam_program *p, int *slices) {
     return count;
 }
 
+static int largest_allowed(const struct lam_program *p, const struct segment *segment, const int *slices,
+                           int count) {
+    size_t widest = widest_op(p, segment);
+    int c = 0;
+    while (c < count - 1 && (size_t)slices[c] * widest > MOST_BYTES) c++;
+    return slices[c];
+}
+
 static lam_status measure(struct lam_program *p, struct lam_tuning *tuning, const bool *known) {
     struct scratch scratch = {0};
     int slices[MOST_CANDIDATES], count = candidates(p, slices);
@@ -180,9 +194,9 @@ static lam_status measure(struct lam_program *p, struct lam_tuning *tuning, cons
     lam_status status = make_data(p, &scratch);
     for (int c = 0; c < count && status == LAM_OK; c++) {
         for (int t = 0; t < p->segment_count; t++)
-            if (!known[t]) p->segments[t].slice = slices[c];
+            if (!known[t]) p->segments[t].slice = largest_allowed(p, &p->segments[t], slices + c, count - c);
         status = lam_program_instantiate(p, tuning);
-        if (status == LAM_OK) status = time_segments(p, &scratch, slices[c]);
+        if (status == LAM_OK) status = time_segments(p, &scratch);
         lam_program_clear(p);
     }
     for (int t = 0; t < p->segment_count && status == LAM_OK; t++) {

@@ -89,10 +89,28 @@ void lam_block_destroy(struct lam_block *block) {
 
 /* ---- memory ---- */
 
-static size_t largest(const struct lam_block *block, size_t (*bytes)(const struct lam_program *)) {
+static size_t most_activations(const struct lam_block *block) {
     size_t most = 0;
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++)
-        if (block->programs[i] && bytes(block->programs[i]) > most) most = bytes(block->programs[i]);
+        if (block->programs[i] && lam_program_activation_bytes(block->programs[i]) > most)
+            most = lam_program_activation_bytes(block->programs[i]);
+    return most;
+}
+
+/* Where the workspace of a program that keeps little starts within the block's activations, which are then as
+ * large as the program that keeps the most needs them: evaluation, beside training. 0: it needs a place of
+ * its own. */
+static size_t workspace_within(const struct lam_program *program, size_t activations) {
+    size_t own = (lam_program_activation_bytes(program) + 63) / 64 * 64;
+    return own > 0 && own + lam_program_workspace_bytes(program) <= activations ? own : 0;
+}
+
+static size_t most_workspace(const struct lam_block *block) {
+    size_t most = 0, activations = most_activations(block);
+    for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++)
+        if (block->programs[i] && !workspace_within(block->programs[i], activations) &&
+            lam_program_workspace_bytes(block->programs[i]) > most)
+            most = lam_program_workspace_bytes(block->programs[i]);
     return most;
 }
 
@@ -104,8 +122,8 @@ struct lam_block_memory lam_block_memory(const struct lam_block *block) {
     memory.bytes[LAM_MEMORY_GRADIENTS] = trained;
     if (!block->options.evaluation_only)
         memory.bytes[LAM_MEMORY_OPTIMIZER] = lam_optimizer_bytes(&block->options.optimizer, block->params);
-    memory.bytes[LAM_MEMORY_ACTIVATIONS] = largest(block, lam_program_activation_bytes);
-    memory.bytes[LAM_MEMORY_WORKSPACE] = largest(block, lam_program_workspace_bytes);
+    memory.bytes[LAM_MEMORY_ACTIVATIONS] = most_activations(block);
+    memory.bytes[LAM_MEMORY_WORKSPACE] = most_workspace(block);
     return memory;
 }
 
@@ -119,8 +137,12 @@ lam_status lam_block_allocate(struct lam_block *block) {
                              &block->activations));
     LAM_TRY(lam_device_alloc(block->device, LAM_MEMORY_WORKSPACE, need.bytes[LAM_MEMORY_WORKSPACE],
                              &block->workspace));
-    for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++)
-        if (block->programs[i]) lam_program_attach(block->programs[i], block->activations, block->workspace);
+    for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) {
+        if (!block->programs[i]) continue;
+        size_t within = workspace_within(block->programs[i], need.bytes[LAM_MEMORY_ACTIVATIONS]);
+        lam_program_attach(block->programs[i], block->activations,
+                           within ? (char *)block->activations + within : block->workspace);
+    }
     return LAM_OK;
 }
 
