@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Lamina's training step beside PyTorch's, in turn, in one run.
 
-    /usr/bin/python3 bench/peers/compare_step.py --bench build/bin/lamina-bench --json compare.json
+    /usr/bin/python3 bench/peers/compare_step.py --bench build/release/bin/lamina-bench --json compare.json
 
 For each model and precision all of PyTorch's modes (layouts; for bf16 also weights in bf16) are tried once and
 the fastest is taken. Then Lamina and PyTorch are measured alternately; a measurement during which other
@@ -115,7 +115,7 @@ def print_row(s):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--bench", default="build/bin/lamina-bench")
+    parser.add_argument("--bench", default="build/release/bin/lamina-bench")
     parser.add_argument("--models", default="resnet32,resnet18,vit-tiny")
     parser.add_argument("--precisions", default="f32,bf16")
     parser.add_argument("--batch", type=int, default=128)

@@ -11,10 +11,8 @@ typedef uint64_t vq __attribute__((vector_size(4 * LAM_V), may_alias));
 LAM_INLINE vq multiply_even(vq a, vq b) {
 #if LAM_V == 16
     return (vq)_mm512_mul_epu32((__m512i)a, (__m512i)b);
-#elif LAM_V == 8
-    return (vq)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 #else
-    return (vq)_mm_mul_epu32((__m128i)a, (__m128i)b);
+    return (vq)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 #endif
 }
 

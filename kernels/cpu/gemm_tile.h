@@ -41,12 +41,9 @@ LAM_INLINE vf tile_broadcast_half(const char *p) {
 #define TILE_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define TILE_HIGH(a, b)                                                                                      \
     __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#elif LAM_V == 8
+#else
 #define TILE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define TILE_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
-#else
-#define TILE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
-#define TILE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #endif
 
 /* Transposes a square of words. A round interleaves row i with row i + LAM_V / 2; after log2(LAM_V) rounds

@@ -1,6 +1,6 @@
-/* Vectors for the *_isa.c files: one name for each primitive, three instruction sets below it.
+/* Vectors for the *_isa.c files: one name for each primitive, two instruction sets below it.
  *
- * `vf` is the widest float vector of the level that the file is compiled for (16, 8 or 4 lanes: LAM_V). Plain
+ * `vf` is the widest float vector of the level that the file is compiled for (16 or 8 lanes: LAM_V). Plain
  * arithmetic uses the compiler's operators; what has no operator stands here. Kernels are written once, as
  * always-inlined bodies whose element type and block size are compile-time constants.
  *
@@ -26,14 +26,10 @@
 #define LAM_V 16
 typedef __m512 vf;
 #define LAM_VF(name) _mm512_##name
-#elif defined(__AVX2__)
+#else /* AVX2 and FMA */
 #define LAM_V        8
 typedef __m256 vf;
 #define LAM_VF(name) _mm256_##name
-#else
-#define LAM_V        4
-typedef __m128 vf;
-#define LAM_VF(name) _mm_##name
 #endif
 
 typedef int32_t vi __attribute__((vector_size(4 * LAM_V), may_alias));
@@ -58,22 +54,14 @@ LAM_INLINE vf v_min(vf a, vf b) {
     return LAM_VF(min_ps)(a, b);
 }
 
-/* a * b + c; fused where the level has it */
+/* a * b + c */
 LAM_INLINE vf v_fma(vf a, vf b, vf c) {
-#if LAM_V == 4
-    return a * b + c;
-#else
     return LAM_VF(fmadd_ps)(a, b, c);
-#endif
 }
 
 /* c - a * b */
 LAM_INLINE vf v_fnma(vf a, vf b, vf c) {
-#if LAM_V == 4
-    return c - a * b;
-#else
     return LAM_VF(fnmadd_ps)(a, b, c);
-#endif
 }
 
 LAM_INLINE vf v_round(vf x) {
@@ -91,10 +79,8 @@ LAM_INLINE vi v_to_int(vf x) {
 LAM_INLINE vf v_from_int(vi x) {
 #if LAM_V == 16
     return _mm512_cvtepi32_ps((__m512i)x);
-#elif LAM_V == 8
-    return _mm256_cvtepi32_ps((__m256i)x);
 #else
-    return _mm_cvtepi32_ps((__m128i)x);
+    return _mm256_cvtepi32_ps((__m256i)x);
 #endif
 }
 
@@ -102,10 +88,8 @@ LAM_INLINE vf v_from_int(vi x) {
 LAM_INLINE vf v_where_greater(vf a, vf b, vf x, vf y) {
 #if LAM_V == 16
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
-#elif LAM_V == 8
-    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
 #else
-    return _mm_blendv_ps(y, x, _mm_cmpgt_ps(a, b));
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
 #endif
 }
 
@@ -144,11 +128,8 @@ LAM_INLINE float v_largest(vf x) {
 LAM_INLINE vf v_widen(vh x) {
 #if LAM_V == 16
     return (vf)(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)x), 16));
-#elif LAM_V == 8
-    return (vf)(_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)x), 16));
 #else
-    __m128i packed = _mm_cvtsi64_si128((long long)x);
-    return (vf)(_mm_unpacklo_epi16(_mm_setzero_si128(), packed));
+    return (vf)(_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)x), 16));
 #endif
 }
 
@@ -167,11 +148,9 @@ LAM_INLINE vh v_narrow(vf x, enum lam_simd_type type) {
     vu result = (rounded & ~nan) | (((bits >> 16) | 0x40u) & nan);
 #if LAM_V == 16
     return (vh)_mm512_cvtepi32_epi16((__m512i)result);
-#elif LAM_V == 8
+#else
     __m256i packed = _mm256_packus_epi32((__m256i)result, (__m256i)result);
     return (vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
-#else
-    return (vh)_mm_cvtsi128_si64(_mm_packus_epi32((__m128i)result, (__m128i)result));
 #endif
 }
 

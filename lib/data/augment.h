@@ -1,8 +1,7 @@
 /* Augmentations for classification: bytes in, normalised planes out, one pass over the pixels.
  *
- *     struct lam_augment augment = {.pad = 4, .pad_reflect = true, .crop = true, .flip = true, .size = 32,
- * ...}; lam_augment_apply(&augment, &sample.image, &rng, planes);          // planes: f32
- * [channels][size][size]
+ *     struct lam_augment augment = {.pad = 4, .pad_reflect = true, .crop = true, .flip = true, .size = 32};
+ *     lam_augment_apply(&augment, &sample.image, &rng, planes);    // planes: f32 [channels][size][size]
  *
  * An image of another size is resized first: its short side to `size`. Then the random crop takes its place
  * in the padded image, without it the middle is taken. Evaluation (lam_augment_plain) resizes the short side

@@ -5,13 +5,14 @@
  *     lam_value x = lam_graph_input(g, "image", LAM_F32, LAM_SHAPE(batch, 3, 32, 32));
  *     lam_value t = lam_graph_input(g, "label", LAM_I32, LAM_SHAPE(batch));
  *     lam_value y = lam_conv(g, x, "stem.conv", (struct lam_conv_spec){.out = 16, .kernel = 3, .pad = 1});
- * // 2. layers y = lam_relu(g, lam_batch_norm(g, y, "stem.bn")); y = lam_linear(g, lam_global_avg_pool(g, y),
- * "head.fc", (struct lam_linear_spec){.out = 10, .bias = true}); lam_value correct; lam_value loss =
- * lam_cross_entropy(g, y, t, 0.0f, &correct);             // 3. a loss: mean over the batch
+ *     y = lam_relu(g, lam_batch_norm(g, y, "stem.bn"));                        // 2. layers
+ *     y = lam_linear(g, lam_global_avg_pool(g, y), "head.fc", (struct lam_linear_spec){.out = 10, .bias = true});
+ *     lam_value correct;
+ *     lam_value loss = lam_cross_entropy(g, y, t, 0.0f, &correct);             // 3. a loss: mean over the batch
  *     lam_graph_output(g, "loss", loss);
  *     lam_graph_output(g, "correct", correct);
- *     LAM_TRY(lam_graph_backward(g, loss));                                    // 4. gradients of all
- * parameters LAM_TRY(lam_program_compile(g, device, &options, &program));             // 5. program.h
+ *     LAM_TRY(lam_graph_backward(g, loss));                                    // 4. gradients of all parameters
+ *     LAM_TRY(lam_program_compile(g, device, &options, &program));             // 5. program.h
  *
  * Errors are sticky: after the first bad call every builder function returns LAM_NO_VALUE, and
  * lam_graph_status, lam_graph_backward and lam_program_compile report that first error. So builders need no

@@ -4,9 +4,10 @@
  *     LAM_TRY(lam_program_compile(graph, device, &(struct lam_program_options){.tuning = tuning}, &program));
  *     size_t bytes = lam_program_activation_bytes(program);        // known before anything is allocated
  *     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_ACTIVATIONS, bytes, &activations));
- *     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_WORKSPACE, lam_program_workspace_bytes(program),
- * &workspace)); lam_program_attach(program, activations, workspace);          // programs that take turns may
- * share both lam_program_bind_input(program, lam_program_input(program, "image"), images);
+ *     bytes = lam_program_workspace_bytes(program);
+ *     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_WORKSPACE, bytes, &workspace));
+ *     lam_program_attach(program, activations, workspace);         // programs that take turns may share both
+ *     lam_program_bind_input(program, lam_program_input(program, "image"), images);
  *     LAM_TRY(lam_program_run(program, seed, step));
  *     float loss;
  *     LAM_TRY(lam_program_read(program, "loss", &loss, sizeof loss));

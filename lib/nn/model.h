@@ -1,9 +1,9 @@
 /* Backbones as lists of units.
  *
  *     struct lam_model *model;
- *     LAM_TRY(lam_model_create("resnet32", &(struct lam_model_options){.image_size = 32, .channels = 3,
- * .classes = 10}, &model)); for (int i = 0; i < lam_model_units(model); i++) x = lam_model_build_unit(model,
- * g, i, x);
+ *     struct lam_model_options options = {.image_size = 32, .channels = 3, .classes = 10};
+ *     LAM_TRY(lam_model_create("resnet32", &options, &model));
+ *     for (int i = 0; i < lam_model_units(model); i++) x = lam_model_build_unit(model, g, i, x);
  *
  * A unit is the smallest piece that a block can be cut at: the stem with what follows it up to the first
  * residual unit, each residual unit or transformer layer, and the head (pooling and classifier). Unit 0 takes
