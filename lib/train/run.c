@@ -315,9 +315,10 @@ static lam_status end_epoch(struct run *run) {
 static lam_status train(struct run *run) {
     if (!lam_path_exists(run->last_path))
         LAM_TRY(save_checkpoint(run)); /* a stop has something to go on with */
-    while (run->at.epoch < (uint64_t)run->config->epochs && run->at.step < run->last_step) {
+    while (run->at.epoch < (uint64_t)run->config->epochs) {
         LAM_TRY(train_epoch(run));
-        if (run->at.batch >= (uint64_t)run->batches) LAM_TRY(end_epoch(run));
+        if (run->at.batch < (uint64_t)run->batches) break; /* by --max-steps */
+        LAM_TRY(end_epoch(run)); /* also where an earlier process was stopped while evaluating */
     }
     if (!run->at.score_count ||
         run->at.scored_at != run->at.step) { /* ended inside an epoch by --max-steps */

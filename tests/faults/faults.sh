@@ -93,6 +93,16 @@ case_resume_signal() {
     same_runs whole term
 }
 
+# Stopped behind the last step, while evaluating.
+case_resume_evaluation() {
+    make_data data 88 3000
+    train --out whole --epochs 2 || fail "the whole run"
+    interrupted eval TERM 12 130 --epochs 2
+    grep -q "after step 12" log || fail "not stopped while evaluating"
+    train --out eval --resume || fail "resume of an evaluation"
+    same_runs whole eval
+}
+
 case_resume_kill() {
     make_data data 88 20
     train --out whole --epochs 2 --checkpoint-steps 2 || fail "the whole run"
