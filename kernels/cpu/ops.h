@@ -28,6 +28,10 @@ LAM_CPU_CREATE(add);
 LAM_CPU_CREATE(scale);
 LAM_CPU_CREATE(cast);
 
+/* mix.c */
+LAM_CPU_CREATE(mix);
+LAM_CPU_CREATE(mix_bwd);
+
 /* shape.c */
 LAM_CPU_CREATE(copy);
 LAM_CPU_CREATE(concat);

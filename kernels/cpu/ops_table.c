@@ -7,7 +7,7 @@
 /* linear and attention: linear.c, softmax.c, attention.c */
 #include "cpu/linear.h"
 
-/* the rest, plain C: batch_norm.c, layer_norm.c, elementwise.c, shape.c, shuffle.c, tokens.c, dropout.c,
+/* the rest, plain C: batch_norm.c, layer_norm.c, elementwise.c, mix.c, shape.c, shuffle.c, tokens.c, dropout.c,
  * pool.c, resize.c, loss.c */
 #include "cpu/ops.h"
 
@@ -41,6 +41,8 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_GELU_BWD] = lam_cpu_gelu_bwd_create,
     [LAM_OP_ADD] = lam_cpu_add_create,
     [LAM_OP_SCALE] = lam_cpu_scale_create,
+    [LAM_OP_MIX] = lam_cpu_mix_create,
+    [LAM_OP_MIX_BWD] = lam_cpu_mix_bwd_create,
     [LAM_OP_CAST] = lam_cpu_cast_create,
     [LAM_OP_DROPOUT] = lam_cpu_dropout_create,
     [LAM_OP_DROPOUT_BWD] = lam_cpu_dropout_bwd_create,

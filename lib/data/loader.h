@@ -2,8 +2,9 @@
  * nothing but seed and epoch.
  *
  *     struct lam_field fields[] = {{"image", LAM_F32, LAM_SHAPE(3, 32, 32)}, {"label", LAM_I32, LAM_SCALAR}};
- *     struct lam_loader_options options = {.batch = 128, .count = 20000, .shuffle = true, .seed = 1, .threads
- * = 2, .prefetch = 3, .fields = fields, .field_count = 2, .fill = fill_sample, .context = task};
+ *     struct lam_loader_options options = {
+ *         .batch = 128, .count = 20000, .shuffle = true, .seed = 1, .threads = 2, .prefetch = 3,
+ *         .fields = fields, .field_count = 2, .fill = fill_sample, .context = task};
  *     LAM_TRY(lam_loader_create(&options, device, &loader));
  *     LAM_TRY(lam_loader_start(loader, epoch, first_batch));           // resume: any batch of any epoch
  *     while (lam_loader_next(loader, &batch) == LAM_OK && batch) {     // batch == NULL: the epoch is over

@@ -31,59 +31,83 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  *                     H' = (H + 2 pad - dilation (kh - 1) - 1) / stride + 1. conv.relu: y = max(y, 0).
  * CONV_BWD_DATA       dy, w -> dx; attr.conv (relu ignored)
  * CONV_BWD_WEIGHTS    x, dy -> dw (sum), dbias (sum) or none; attr.conv
+ *
  * LINEAR              x [N,...,I], w [O,I], bias [O] or none -> y [N,...,O]
  * LINEAR_BWD_DATA     dy, w -> dx
  * LINEAR_BWD_WEIGHTS  x, dy -> dw (sum), dbias (sum) or none
+ *
  * BN_STATS            x [N,C,H,W] -> mean [C], inv_std [C], running_mean [C], running_var [C]; attr.bn
- *                     mean and biased variance over N, H, W; inv_std = 1 / sqrt(var + eps). The running
- * outputs are buffers updated in place: r <- (1 - momentum) r + momentum * (mean | unbiased var). All four
- * are reductions. Partials must merge without cancellation (Chan, Golub, LeVeque 1983). BN_APPLY x, mean,
- * inv_std, gamma [C], beta [C], skip (as x) or none -> y = gamma (x - mean) inv_std + beta
- *                     (+ skip), then max(., 0) if bn.relu. bn.use_variance: input 2 is a variance
- * (evaluation). BN_BWD_STATS        dy, x, mean, inv_std, gamma, beta -> dgamma (sum), dbeta (sum) with g =
- * dy, or dy where gamma xhat + beta > 0 and else 0 if bn.relu (the mask is recomputed from x; ops with a skip
- * never come here with bn.relu): dbeta = sum g, dgamma = sum g xhat. BN_BWD_APPLY        dy, x, mean,
- * inv_std, gamma, beta, dgamma, dbeta -> dx dx = gamma inv_std (g - dbeta / M - xhat dgamma / M), M =
- * bn.count = N H W of the whole batch. LAYER_NORM          x [N,...,D], gamma [D], beta [D] -> y, mean
- * [N,...] f32, inv_std [N,...] f32; attr.bn.eps LAYER_NORM_BWD      dy, x, mean, inv_std, gamma -> dx or
- * none, dgamma (sum), dbeta (sum) RELU                x -> y RELU_BWD            dy, y -> dx = dy where y >
- * 0, else 0 GELU                x -> y = x Phi(x), by erf GELU_BWD            dy, x -> dx ADD a, b -> a + b
- * (same shape; batched or all shared) SCALE               x -> attr.scale.factor x CAST                x ->
- * y, other dtype (f32, bf16; u8 to f32 or bf16 as 0..255) COPY                x -> y, other layout or other
- * shape of the same count per sample (reshape). The order of elements is the row-major order of the logical
- * shapes. CONCAT              a, b, ... -> joined along attr.axis.axis (>= 1) SLICE               x -> y =
- * x[.., begin : begin + length, ..] along attr.axis.axis (>= 1) SLICE_BWD           dy -> dx = zeros but dy
- * in that range; attr.axis (dx's shape is out[0]'s) MAX_POOL            x -> y, index [N,C,H',W'] i32 (y * W
- * + x of the first maximum in row-major order); attr.pool; padding never wins. y and index have the same
- * layout. MAX_POOL_BWD        dy, index -> dx; attr.pool AVG_POOL            x -> y, padding counted as zeros
- * (divisor kh kw); attr.pool AVG_POOL_BWD        dy -> dx; attr.pool GLOBAL_AVG_POOL     x [N,C,H,W] -> y
- * [N,C] plain GLOBAL_AVG_POOL_BWD dy [N,C] -> dx [N,C,H,W] RESIZE              x [N,C,H,W] -> y [N,C,H',W'];
- * attr.resize: nearest (floor(i H / H')) or bilinear (align_corners false, edges clamped), both as PyTorch's
- * interpolate RESIZE_BWD          dy -> dx; attr.resize PIXEL_SHUFFLE       x [N,C r r,H,W] -> y [N,C,H r,W
- * r]; attr.pixel_shuffle.factor; PyTorch's channel order PIXEL_UNSHUFFLE     the inverse (its backward, too)
+ *                     mean and biased variance over N, H, W; inv_std = 1 / sqrt(var + eps). The running outputs are
+ *                     buffers updated in place: r <- (1 - momentum) r + momentum * (mean | unbiased var). All four are
+ *                     reductions. Partials must merge without cancellation (Chan, Golub, LeVeque 1983).
+ * BN_APPLY            x, mean, inv_std, gamma [C], beta [C], skip (as x) or none -> y
+ *                     y = gamma (x - mean) inv_std + beta (+ skip), then max(., 0) if bn.relu.
+ *                     bn.use_variance: input 2 is a variance (evaluation).
+ * BN_BWD_STATS        dy, x, mean, inv_std, gamma, beta -> dgamma (sum), dbeta (sum)
+ *                     with g = dy, or, if bn.relu, dy where gamma xhat + beta > 0 and else 0 (the mask is recomputed
+ *                     from x; ops with a skip never come here with bn.relu): dbeta = sum g, dgamma = sum g xhat.
+ * BN_BWD_APPLY        dy, x, mean, inv_std, gamma, beta, dgamma, dbeta -> dx
+ *                     dx = gamma inv_std (g - dbeta / M - xhat dgamma / M), M = bn.count = N H W of the whole batch.
+ * LAYER_NORM          x [N,...,D], gamma [D], beta [D] -> y, mean [N,...] f32, inv_std [N,...] f32; attr.bn.eps
+ * LAYER_NORM_BWD      dy, x, mean, inv_std, gamma -> dx or none, dgamma (sum), dbeta (sum)
+ *
+ * RELU                x -> y
+ * RELU_BWD            dy, y -> dx = dy where y > 0, else 0
+ * GELU                x -> y = x Phi(x), by erf
+ * GELU_BWD            dy, x -> dx
+ * ADD                 a, b -> a + b (same shape; batched or all shared)
+ * SCALE               x -> attr.scale.factor x
+ * MIX                 a, b (same shape), s [1] -> y = s a + (2 - s) b
+ * MIX_BWD             dy, a, b, s -> da or none, db or none, ds (sum): da = s dy, db = (2 - s) dy, ds = sum dy (a - b)
+ * CAST                x -> y, other dtype (f32, bf16; u8 to f32 or bf16 as 0..255)
+ * COPY                x -> y, other layout or other shape of the same count per sample (reshape). The order of elements
+ *                     is the row-major order of the logical shapes.
+ * CONCAT              a, b, ... -> joined along attr.axis.axis (>= 1)
+ * SLICE               x -> y = x[.., begin : begin + length, ..] along attr.axis.axis (>= 1)
+ * SLICE_BWD           dy -> dx = zeros but dy in that range; attr.axis (dx's shape is out[0]'s)
+ *
+ * MAX_POOL            x -> y, index [N,C,H',W'] i32 (y * W + x of the first maximum in row-major order); attr.pool
+ *                     Padding never wins. y and index have the same layout.
+ * MAX_POOL_BWD        dy, index -> dx; attr.pool
+ * AVG_POOL            x -> y, padding counted as zeros (divisor kh kw); attr.pool
+ * AVG_POOL_BWD        dy -> dx; attr.pool
+ * GLOBAL_AVG_POOL     x [N,C,H,W] -> y [N,C] plain
+ * GLOBAL_AVG_POOL_BWD dy [N,C] -> dx [N,C,H,W]
+ * RESIZE              x [N,C,H,W] -> y [N,C,H',W']; attr.resize: nearest (floor(i H / H')) or bilinear (align_corners
+ *                     false, edges clamped), both as PyTorch's interpolate
+ * RESIZE_BWD          dy -> dx; attr.resize
+ * PIXEL_SHUFFLE       x [N,C r r,H,W] -> y [N,C,H r,W r]; attr.pixel_shuffle.factor; PyTorch's channel order
+ * PIXEL_UNSHUFFLE     the inverse (its backward, too)
  * PATCHIFY            x [N,C,H,W] -> y [N,(H/p)(W/p),C p p]; attr.patchify.size; a row holds (c, ky, kx)
  * UNPATCHIFY          the inverse
+ *
  * SOFTMAX             x [N,...,D] -> y over the last dimension
  * SOFTMAX_BWD         dy, y -> dx
- * ATTENTION           qkv [N,T,3D] -> y [N,T,D], lse [N,heads,T] f32; attr.attention.heads. q, k, v are the
- * thirds of the last dimension, each heads x (D / heads); scores scaled by 1 / sqrt(D / heads); lse = log sum
- * exp of the scaled scores. ATTENTION_BWD       dy, qkv, y, lse -> dqkv; attr.attention DROPOUT             x
- * -> y = x / (1 - p) or 0; attr.dropout. The mask depends on (run.seed, run.step, dropout.stream, sample's
- * place in the batch, element) alone: element e of sample s is kept when word e % 4 of the Philox block with
- * key from lam_rng_make(seed, LAM_RNG_DROPOUT, step, stream + s) and counter[0] = e / 4 is >= p 2^32. e
- * counts in row-major order of the logical shape. DROPOUT_BWD         dy -> dx; the same mask TOKENS patches
- * [N,P,D], class token [D], positions [P+1,D] -> y [N,P+1,D] TOKENS_BWD          dy -> dpatches or none,
- * dclass (sum), dpositions (sum) CROSS_ENTROPY       logits [N,K] f32 or bf16, target: i32 [N] or f32 [N,K]
- * probabilities
- *                     -> loss [] (sum), correct [] f32 (sum): loss = loss.scale * sum over n of the cross
- * entropy with target (1 - s) t + s / K, s = loss.smoothing; correct = number of rows whose largest logit
- *                     (first of equals) is the largest target. Labels outside 0..K-1 are ignored (no loss,
- * not correct). CROSS_ENTROPY_BWD   logits, target -> dlogits (of loss, scale included) L1, MSE, SMOOTH_L1 x,
- * target f32 (same shape) -> loss [] (sum) = loss.scale * sum of |d|, d d, or with beta = loss.beta: d d / (2
- * beta) if |d| < beta else |d| - beta / 2;  d = x - target BCE_LOGITS          x, target f32 in 0..1 -> loss
- * [] (sum) = loss.scale * sum of binary cross entropy of sigmoid(x) FOCAL               x, target f32 (1, 0,
- * or -1 = ignored) -> loss [] (sum): sigmoid focal loss (Lin et al. 2017), loss.alpha, loss.gamma, loss.scale
- * (each of these five has one backward op, LOSS_BWD: x, target -> dx; attr.loss.of says whose)
+ * ATTENTION           qkv [N,T,3D] -> y [N,T,D], lse [N,heads,T] f32; attr.attention.heads
+ *                     q, k, v are the thirds of the last dimension, each heads x (D / heads); scores scaled by
+ *                     1 / sqrt(D / heads); lse = log sum exp of the scaled scores.
+ * ATTENTION_BWD       dy, qkv, y, lse -> dqkv; attr.attention
+ * DROPOUT             x -> y = x / (1 - p) or 0; attr.dropout
+ *                     The mask depends on (run.seed, run.step, dropout.stream, sample's place in the batch, element)
+ *                     alone: element e of sample s is kept when word e % 4 of the Philox block with key from
+ *                     lam_rng_make(seed, LAM_RNG_DROPOUT, step, stream + s) and counter[0] = e / 4 is >= p 2^32.
+ *                     e counts in row-major order of the logical shape.
+ * DROPOUT_BWD         dy -> dx; the same mask
+ * TOKENS              patches [N,P,D], class token [D], positions [P+1,D] -> y [N,P+1,D]
+ * TOKENS_BWD          dy -> dpatches or none, dclass (sum), dpositions (sum)
+ *
+ * CROSS_ENTROPY       logits [N,K] f32 or bf16, target: i32 [N] or f32 [N,K] probabilities
+ *                     -> loss [] (sum), correct [] f32 (sum)
+ *                     loss = loss.scale * sum over n of the cross entropy with target (1 - s) t + s / K, s = loss.smoothing;
+ *                     correct = number of rows whose largest logit (first of equals) is the largest target.
+ *                     Labels outside 0..K-1 are ignored (no loss, not correct).
+ * CROSS_ENTROPY_BWD   logits, target -> dlogits (of loss, scale included)
+ * L1, MSE, SMOOTH_L1  x, target f32 (same shape) -> loss [] (sum) = loss.scale * sum of |d|, of d d, or, with
+ *                     beta = loss.beta, of d d / (2 beta) if |d| < beta else |d| - beta / 2;  d = x - target
+ * BCE_LOGITS          x, target f32 in 0..1 -> loss [] (sum) = loss.scale * sum of binary cross entropy of sigmoid(x)
+ * FOCAL               x, target f32 (1, 0, or -1 = ignored) -> loss [] (sum): sigmoid focal loss (Lin et al. 2017),
+ *                     loss.alpha, loss.gamma, loss.scale
+ * LOSS_BWD            x, target -> dx, for each of these five; attr.loss.of says whose
  */
 #define LAM_OP_TABLE(X)                                                                                      \
     X(CONV, "conv", false)                                                                                   \
@@ -104,6 +128,8 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
     X(GELU_BWD, "gelu_bwd", false)                                                                           \
     X(ADD, "add", true)                                                                                      \
     X(SCALE, "scale", true)                                                                                  \
+    X(MIX, "mix", true)                                                                                      \
+    X(MIX_BWD, "mix_bwd", false)                                                                             \
     X(CAST, "cast", true)                                                                                    \
     X(COPY, "copy", true)                                                                                    \
     X(CONCAT, "concat", true)                                                                                \

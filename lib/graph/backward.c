@@ -33,6 +33,7 @@ static struct node *emit(struct backward *b, enum lam_op_kind kind, const union 
     struct node *node = lam_graph_add(b->g, kind, attr, in, in_count, out, out_count);
     if (!node) return NULL;
     node->backward = true;
+    node->tag = b->g->nodes[b->node].tag;
     for (int i = 0; i < out_count; i++)
         if (out[i] != LAM_NO_VALUE) b->g->values[out[i]].needs_grad = false;
     return node;
@@ -200,6 +201,13 @@ static void tokens_rule(struct backward *b, const struct node *node, lam_value d
     for (int i = 0; i < 3; i++) accumulate(b, i, out[i]);
 }
 
+static void mix_rule(struct backward *b, const struct node *node, lam_value dy) {
+    lam_value in[] = {dy, node->in[0], node->in[1], node->in[2]};
+    lam_value out[] = {fresh(b, 0), fresh(b, 1), like(b, node->in[2])};
+    emit(b, LAM_OP_MIX_BWD, NULL, in, 4, out, 3);
+    for (int i = 0; i < 3; i++) accumulate(b, i, out[i]);
+}
+
 static const rule_fn rules[LAM_OP_COUNT] = {
     [LAM_OP_CONV] = conv_rule,
     [LAM_OP_LINEAR] = linear_rule,
@@ -209,6 +217,7 @@ static const rule_fn rules[LAM_OP_COUNT] = {
     [LAM_OP_GELU] = gelu_rule,
     [LAM_OP_ADD] = add_rule,
     [LAM_OP_SCALE] = mirror_rule,
+    [LAM_OP_MIX] = mix_rule,
     [LAM_OP_CAST] = mirror_rule,
     [LAM_OP_COPY] = mirror_rule,
     [LAM_OP_CONCAT] = concat_rule,

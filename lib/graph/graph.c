@@ -137,7 +137,7 @@ lam_value lam_graph_new_value(struct lam_graph *g, enum lam_dtype dtype, struct 
 }
 
 static lam_value add_named(struct lam_graph *g, struct named_value **list, int *count, int *capacity,
-                           const char *name, lam_value value) {
+                           const char *name, lam_value value, bool border, bool plain) {
     for (int i = 0; i < *count; i++)
         if (!strcmp((*list)[i].name, name))
             return lam_graph_fail(g, LAM_ERR_INVALID, "the name '%s' is taken", name);
@@ -146,12 +146,12 @@ static lam_value add_named(struct lam_graph *g, struct named_value **list, int *
         free(copy);
         return lam_graph_fail(g, LAM_ERR_NO_MEMORY, "out of memory");
     }
-    (*list)[(*count)++] = (struct named_value){copy, value};
+    (*list)[(*count)++] = (struct named_value){copy, value, border, plain};
     return value;
 }
 
-lam_value lam_graph_input(struct lam_graph *g, const char *name, enum lam_dtype dtype,
-                          struct lam_shape shape) {
+static lam_value add_input(struct lam_graph *g, const char *name, enum lam_dtype dtype,
+                           struct lam_shape shape, bool border, bool plain) {
     if (g->error.status != LAM_OK) return LAM_NO_VALUE;
     if (shape.rank < 1 || shape.dim[0] != g->batch)
         return lam_graph_fail(g, LAM_ERR_INVALID, "input '%s' must have the batch as its first dimension",
@@ -159,12 +159,35 @@ lam_value lam_graph_input(struct lam_graph *g, const char *name, enum lam_dtype 
     lam_value value = lam_graph_new_value(g, dtype, shape, true);
     if (value == LAM_NO_VALUE) return value;
     g->values[value].kind = VALUE_INPUT;
-    return add_named(g, &g->inputs, &g->input_count, &g->input_capacity, name, value);
+    return add_named(g, &g->inputs, &g->input_count, &g->input_capacity, name, value, border, plain);
+}
+
+lam_value lam_graph_input(struct lam_graph *g, const char *name, enum lam_dtype dtype,
+                          struct lam_shape shape) {
+    return add_input(g, name, dtype, shape, false, true);
+}
+
+lam_value lam_graph_border_input(struct lam_graph *g, const char *name, enum lam_dtype dtype,
+                                 struct lam_shape shape, bool plain) {
+    return add_input(g, name, dtype, shape, true, plain);
 }
 
 void lam_graph_output(struct lam_graph *g, const char *name, lam_value value) {
     if (lam_graph_bad(g, value)) return;
-    add_named(g, &g->outputs, &g->output_count, &g->output_capacity, name, value);
+    add_named(g, &g->outputs, &g->output_count, &g->output_capacity, name, value, false, true);
+}
+
+void lam_graph_border_output(struct lam_graph *g, const char *name, lam_value value, bool plain) {
+    if (lam_graph_bad(g, value)) return;
+    add_named(g, &g->outputs, &g->output_count, &g->output_capacity, name, value, true, plain);
+}
+
+void lam_graph_freeze(struct lam_graph *g, bool frozen) {
+    g->frozen = frozen;
+}
+
+void lam_graph_tag(struct lam_graph *g, int tag) {
+    g->tag = tag;
 }
 
 static lam_value declare(struct lam_graph *g, const char *name, struct lam_shape shape, struct lam_init init,
@@ -193,7 +216,7 @@ static lam_value declare(struct lam_graph *g, const char *name, struct lam_shape
 
 lam_value lam_param(struct lam_graph *g, const char *name, struct lam_shape shape, struct lam_init init,
                     bool decay) {
-    return declare(g, name, shape, init, decay, false);
+    return declare(g, name, shape, init, decay && !g->frozen, g->frozen);
 }
 
 lam_value lam_buffer(struct lam_graph *g, const char *name, struct lam_shape shape, float initial) {
@@ -230,7 +253,7 @@ struct node *lam_graph_add(struct lam_graph *g, enum lam_op_kind kind, const uni
         return NULL;
     }
     struct node *node = &g->nodes[g->node_count];
-    *node = (struct node){.op = {.kind = kind, .inputs = in_count, .outputs = out_count}};
+    *node = (struct node){.op = {.kind = kind, .inputs = in_count, .outputs = out_count}, .tag = g->tag};
     if (attr) node->op.attr = *attr;
     bool needs_grad = false;
     for (int i = 0; i < LAM_MAX_INPUTS; i++) {

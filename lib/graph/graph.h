@@ -58,6 +58,19 @@ lam_value lam_graph_input(struct lam_graph *graph, const char *name, enum lam_dt
                           struct lam_shape shape);
 void lam_graph_output(struct lam_graph *graph, const char *name, lam_value value);
 
+/* Borders between blocks: an input and an output in the device's own layout, so that one block's output can be another
+ * one's input as it is. Both are bound by the caller; a border output is never a part of the activation buffer. Where two
+ * devices' layouts differ, LAM_PLAIN borders (plain = true on both sides) fit all. */
+lam_value lam_graph_border_input(struct lam_graph *graph, const char *name, enum lam_dtype dtype,
+                                 struct lam_shape shape, bool plain);
+void lam_graph_border_output(struct lam_graph *graph, const char *name, lam_value value, bool plain);
+
+/* While frozen, layers declare their parameters as buffers: initialised alike, but not trained (EMA twins). */
+void lam_graph_freeze(struct lam_graph *graph, bool frozen);
+
+/* Ops that are added from now on, and their gradients, carry this number: lam_program_tag_seconds tells what they cost. */
+void lam_graph_tag(struct lam_graph *graph, int tag);
+
 lam_value lam_param(struct lam_graph *graph, const char *name, struct lam_shape shape, struct lam_init init,
                     bool decay);
 lam_value lam_buffer(struct lam_graph *graph, const char *name, struct lam_shape shape, float initial);
@@ -101,6 +114,8 @@ lam_value lam_dropout(struct lam_graph *graph, lam_value x, const char *name, fl
 lam_value lam_relu(struct lam_graph *graph, lam_value x);
 lam_value lam_gelu(struct lam_graph *graph, lam_value x);
 lam_value lam_add(struct lam_graph *graph, lam_value a, lam_value b);
+/* s a + (2 - s) b with a trained number s, a parameter that starts at `initial`; no weight decay. */
+lam_value lam_mix(struct lam_graph *graph, lam_value a, lam_value b, const char *name, float initial);
 lam_value lam_scale(struct lam_graph *graph, lam_value x, float factor);
 lam_value lam_cast(struct lam_graph *graph, lam_value x, enum lam_dtype dtype);
 lam_value lam_reshape(struct lam_graph *graph, lam_value x, struct lam_shape shape); /* dim[0] stays */

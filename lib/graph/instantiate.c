@@ -138,6 +138,11 @@ static lam_status plan_activations(struct lam_program *p, const bool *made) {
     for (int v = 0; v < p->value_count; v++) {
         struct program_value *value = &p->values[v];
         if (value->value.kind != VALUE_COMPUTED || value->local || !made[v]) continue;
+        if (value->bound) {
+            value->place = (struct place){
+                .kind = PLACE_OUTPUT, .index = value->output, .sample_bytes = value->sample_bytes};
+            continue;
+        }
         of[count] = v;
         items[count++] = (struct plan_item){
             .bytes = value_bytes(p, value),

@@ -30,11 +30,14 @@ struct node {
     bool stops[LAM_MAX_INPUTS]; /* no gradient to this input: it came through lam_detach */
     bool dead;
     bool backward; /* appended by lam_graph_backward */
+    int tag;       /* lam_graph_tag; a gradient's is that of the op it belongs to */
 };
 
 struct named_value {
     char *name;
     lam_value value;
+    bool border; /* bound by the caller; in the device's layout unless plain */
+    bool plain;
 };
 
 struct lam_graph {
@@ -43,6 +46,8 @@ struct lam_graph {
     enum lam_dtype compute;
     bool training;
     bool fused;
+    bool frozen; /* parameters are declared as buffers */
+    int tag;
     struct lam_error error; /* first failure; status LAM_OK: none */
 
     struct value *values;

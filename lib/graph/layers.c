@@ -131,6 +131,17 @@ lam_value lam_attention(struct lam_graph *g, lam_value x, const char *name, int 
     return y;
 }
 
+lam_value lam_mix(struct lam_graph *g, lam_value a, lam_value b, const char *name, float initial) {
+    if (lam_graph_bad(g, a) || lam_graph_bad(g, b)) return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, a);
+    if (!lam_shape_equal(shape, lam_value_shape(g, b)))
+        return lam_graph_fail(g, LAM_ERR_INVALID, "mix '%s': its two inputs differ in shape", name);
+    lam_value s = lam_param(g, name, LAM_SHAPE(1), (struct lam_init){LAM_INIT_CONSTANT, initial}, false);
+    lam_value y = lam_graph_new_value(g, lam_value_dtype(g, a), shape, true), in[] = {a, b, s};
+    if (y == LAM_NO_VALUE || !lam_graph_add(g, LAM_OP_MIX, NULL, in, 3, &y, 1)) return LAM_NO_VALUE;
+    return y;
+}
+
 lam_value lam_tokens(struct lam_graph *g, lam_value x, const char *name) {
     if (lam_graph_bad(g, x)) return LAM_NO_VALUE;
     struct lam_shape s = lam_value_shape(g, x);

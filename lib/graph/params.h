@@ -7,8 +7,8 @@
  *
  *     struct lam_params *params;
  *     LAM_TRY(lam_params_create(&params));
- *     ... build graphs that declare parameters by name (graph.h); the training and the evaluation graph share
- * them ... LAM_TRY(lam_params_allocate(params, device));           // freezes the list
+ *     ... build graphs that declare parameters by name (graph.h); training and evaluation share them ...
+ *     LAM_TRY(lam_params_allocate(params, device));           // freezes the list
  *     LAM_TRY(lam_params_init(params, seed));
  */
 #ifndef LAM_GRAPH_PARAMS_H

@@ -19,6 +19,7 @@ lam_status lam_program_compile(struct lam_graph *graph, struct lam_device *devic
     p->lanes = lam_device_lanes(device);
     p->batch = graph->batch;
     p->max_slice = options ? options->max_slice : 0;
+    p->hook.segment = -1;
     struct lam_tuning *tuning = options ? options->tuning : NULL;
     lam_status status = lam_program_schedule(p);
     if (status == LAM_OK) status = lam_program_choose_slices(p, tuning);
@@ -75,6 +76,20 @@ int lam_program_output(const struct lam_program *p, const char *name) {
     return find_name(p->graph->outputs, p->graph->output_count, name);
 }
 
+struct lam_tensor_desc lam_program_input_desc(const struct lam_program *p, int input) {
+    return p->values[p->input_values[input]].value.desc;
+}
+
+struct lam_tensor_desc lam_program_output_desc(const struct lam_program *p, int output) {
+    return p->values[p->output_values[output]].value.desc;
+}
+
+void lam_program_on_output(struct lam_program *p, int output, lam_program_done done, void *context) {
+    p->hook.segment = done ? p->values[p->output_values[output]].defined : -1;
+    p->hook.done = done;
+    p->hook.context = context;
+}
+
 size_t lam_program_input_bytes(const struct lam_program *p, int input) {
     return lam_tensor_bytes(&p->values[p->input_values[input]].value.desc);
 }
@@ -108,6 +123,9 @@ lam_status lam_program_run(struct lam_program *p, uint64_t seed, uint64_t step) 
     for (int i = 0; i < p->graph->input_count; i++)
         if (!p->input_data[i])
             return lam_fail(LAM_ERR_INTERNAL, "program input '%s' is not bound", p->graph->inputs[i].name);
+    for (int i = 0; i < p->graph->output_count; i++)
+        if (p->graph->outputs[i].border && !p->output_data[i])
+            return lam_fail(LAM_ERR_INTERNAL, "program output '%s' is not bound", p->graph->outputs[i].name);
     float *values = lam_params_values(p->params);
     if (p->param_base != values || p->buffer_base != lam_params_buffers(p->params)) p->resolved = false;
     p->param_base = values;
@@ -184,6 +202,13 @@ static int collect(const struct lam_program *p, struct profile_line *lines) {
     }
     qsort(lines, (size_t)count, sizeof *lines, slower_first);
     return count;
+}
+
+double lam_program_tag_seconds(const struct lam_program *p, int tag) {
+    double sum = 0;
+    for (int s = 0; s < p->step_count; s++)
+        if (p->steps[s].node.tag == tag) sum += p->steps[s].seconds + p->steps[s].reduce_seconds;
+    return p->runs ? sum / (double)p->runs : 0;
 }
 
 void lam_program_profile_print(const struct lam_program *p, FILE *file) {

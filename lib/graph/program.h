@@ -80,6 +80,15 @@ size_t lam_program_output_bytes(const struct lam_program *program, int output);
 void lam_program_bind_input(struct lam_program *program, int input, const void *data);
 /* Lets an output be written to `data` instead of the arena (a queue slot, say). NULL: back to the arena. */
 void lam_program_bind_output(struct lam_program *program, int output, void *data);
+/* Of a border: type, shape and layout, which both sides must agree on. */
+struct lam_tensor_desc lam_program_input_desc(const struct lam_program *program, int input);
+struct lam_tensor_desc lam_program_output_desc(const struct lam_program *program, int output);
+
+/* During each run from now on, done(context) is called as soon as batched output `output` is complete, from one of the
+ * device's threads: the rest of the run goes on behind it. NULL: no more. */
+typedef void (*lam_program_done)(void *context);
+void lam_program_on_output(struct lam_program *program, int output, lam_program_done done, void *context);
+
 const void *lam_program_output_data(const struct lam_program *program, int output); /* device memory */
 
 /* One pass over all ops: forward, and the gradients if the graph has them. Parameter gradients are
@@ -92,6 +101,8 @@ lam_status lam_program_read(const struct lam_program *program, const char *name,
 
 void lam_program_profile(struct lam_program *program, bool on);
 /* Time per op kind and shape, share, GFLOP/s and GB/s where known; segments and slices. */
+/* Seconds a profiled run spent on lane 0 in ops with this tag (lam_graph_tag). */
+double lam_program_tag_seconds(const struct lam_program *program, int tag);
 void lam_program_profile_print(const struct lam_program *program, FILE *file);
 /* Segments, slices, kernels chosen, values kept and their bytes. */
 void lam_program_print(const struct lam_program *program, FILE *file);

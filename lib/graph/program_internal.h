@@ -37,6 +37,7 @@ struct program_value {
     size_t sample_bytes;
     int defined, last_used; /* segment (batched) or stage (shared) of the definition; time of the last use */
     int output;             /* program output that it is, -1: none */
+    bool bound;             /* that output is a border: its place is the caller's */
     bool local;             /* batched, lives in one segment */
     int depth;              /* 0: kept; else computed again where needed, by a chain of so many ops */
     struct place place;
@@ -107,6 +108,12 @@ struct lam_program {
     float *param_base, *gradient_base,
         *buffer_base; /* what is used now: the parameters', or the tuner's own */
     bool resolved;
+
+    struct {         /* told when an output is complete */
+        int segment; /* -1: nobody wants to know */
+        lam_program_done done;
+        void *context;
+    } hook;
 
     struct lam_run run;
     bool profile, time_segments;

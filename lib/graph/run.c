@@ -117,11 +117,14 @@ static void run_unbatched(struct lam_program *p, struct step *step) {
     step->kernel->run(step->kernel, &args);
 }
 
+static bool computed_here(const struct lam_program *p, lam_value v) {
+    return p->values[v].value.kind == VALUE_COMPUTED || p->values[v].value.kind == VALUE_GRADIENT;
+}
+
 /* The prepared input of this step comes from an op, not from a parameter: it has to wait for that op. */
 static bool prepares_computed(const struct lam_program *p, const struct step *step) {
     for (int i = 0; i < step->node.op.inputs; i++)
-        if (step->prepared[i].kind != PLACE_ABSENT && p->values[step->node.in[i]].value.kind != VALUE_PARAM)
-            return true;
+        if (step->prepared[i].kind != PLACE_ABSENT && computed_here(p, step->node.in[i])) return true;
     return false;
 }
 
@@ -212,6 +215,7 @@ static void run_lane(void *context, int lane) {
         if (t == p->segment_count) break;
         run_segment(p, t, lane);
         p->backend->lane_barrier(p->handle, lane);
+        if (lane == 0 && p->hook.done && p->hook.segment == t) p->hook.done(p->hook.context);
         if (p->time_segments && lane == 0) p->segments[t].seconds = lam_seconds() - start;
     }
 }

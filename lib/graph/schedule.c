@@ -97,15 +97,20 @@ static lam_status connect(struct lam_program *p) {
     p->input_data = calloc((size_t)g->input_count + 1, sizeof *p->input_data);
     p->output_data = calloc((size_t)g->output_count + 1, sizeof *p->output_data);
     if (!p->input_values || !p->output_values || !p->input_data || !p->output_data) return no_memory();
-    for (int i = 0; i < g->input_count; i++) p->input_values[i] = g->inputs[i].value;
+    for (int i = 0; i < g->input_count; i++) {
+        p->input_values[i] = g->inputs[i].value;
+        struct value *value = &p->values[g->inputs[i].value].value;
+        if (g->inputs[i].border && !g->inputs[i].plain && value->desc.shape.rank == 4)
+            value->desc.layout = p->backend->layout(p->handle, &value->desc);
+    }
     for (int i = 0; i < g->output_count; i++) {
         lam_value v = lam_graph_root(g, g->outputs[i].value);
-        bool direct = p->values[v].value.desc.layout == LAM_PLAIN && p->values[v].output < 0 &&
-                      p->values[v].value.kind == VALUE_COMPUTED;
+        bool fits = !g->outputs[i].plain || p->values[v].value.desc.layout == LAM_PLAIN;
+        bool direct = fits && p->values[v].output < 0 && p->values[v].value.kind == VALUE_COMPUTED;
         if (!direct) { /* another layout, or a second name: copied out */
             struct value copy = p->values[v].value;
             copy.kind = VALUE_COMPUTED;
-            copy.desc.layout = LAM_PLAIN;
+            if (g->outputs[i].plain) copy.desc.layout = LAM_PLAIN;
             int out = add_value(p, &copy);
             struct node node = {.op = {.kind = LAM_OP_COPY, .inputs = 1, .outputs = 1}};
             for (int k = 0; k < LAM_MAX_INPUTS; k++) node.in[k] = LAM_NO_VALUE;
@@ -117,6 +122,7 @@ static lam_status connect(struct lam_program *p) {
         }
         p->output_values[i] = v;
         p->values[v].output = i;
+        p->values[v].bound = g->outputs[i].border;
     }
     for (int v = 0; v < p->value_count; v++) {
         struct program_value *value = &p->values[v];

@@ -85,7 +85,7 @@ static lam_status name_segments(struct lam_program *p) {
 struct scratch {
     void *activations, *workspace;
     float *values, *gradients, *buffers;
-    void **inputs;
+    void **inputs, **outputs; /* outputs: of borders */
 };
 
 static void free_scratch(struct lam_program *p, struct scratch *scratch) {
@@ -96,7 +96,10 @@ static void free_scratch(struct lam_program *p, struct scratch *scratch) {
     lam_device_free(p->device, scratch->buffers);
     for (int i = 0; scratch->inputs && i < p->graph->input_count; i++)
         lam_device_free(p->device, scratch->inputs[i]);
+    for (int i = 0; scratch->outputs && i < p->graph->output_count; i++)
+        lam_device_free(p->device, scratch->outputs[i]);
     free(scratch->inputs);
+    free(scratch->outputs);
     memset(scratch, 0, sizeof *scratch);
 }
 
@@ -123,8 +126,13 @@ static lam_status make_data(struct lam_program *p, struct scratch *scratch) {
     LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_PARAMETERS, buffered, (void **)&scratch->buffers));
     LAM_TRY(lam_params_draw(p->params, p->device, 0, scratch->values, scratch->buffers));
     scratch->inputs = calloc((size_t)p->graph->input_count + 1, sizeof *scratch->inputs);
-    if (!scratch->inputs) return no_memory();
+    scratch->outputs = calloc((size_t)p->graph->output_count + 1, sizeof *scratch->outputs);
+    if (!scratch->inputs || !scratch->outputs) return no_memory();
     for (int i = 0; i < p->graph->input_count; i++) LAM_TRY(fill_input(p, i, &scratch->inputs[i]));
+    for (int i = 0; i < p->graph->output_count; i++)
+        if (p->graph->outputs[i].border)
+            LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_QUEUE, lam_program_output_bytes(p, i),
+                                     &scratch->outputs[i]));
     return LAM_OK;
 }
 
@@ -136,6 +144,7 @@ static lam_status time_segments(struct lam_program *p, struct scratch *scratch) 
     p->gradient_base = scratch->gradients;
     p->buffer_base = scratch->buffers;
     for (int i = 0; i < p->graph->input_count; i++) p->input_data[i] = scratch->inputs[i];
+    for (int i = 0; i < p->graph->output_count; i++) p->output_data[i] = scratch->outputs[i];
     p->time_segments = true;
     double *least = malloc(sizeof *least * (size_t)p->segment_count);
     if (!least) return no_memory();
@@ -209,6 +218,7 @@ static lam_status measure(struct lam_program *p, struct lam_tuning *tuning, cons
     free_scratch(p, &scratch);
     p->activations = p->workspace = NULL;
     memset(p->input_data, 0, sizeof *p->input_data * (size_t)p->graph->input_count);
+    memset(p->output_data, 0, sizeof *p->output_data * (size_t)p->graph->output_count);
     p->run_seconds = 0;
     p->runs = 0;
     return status;

@@ -29,6 +29,8 @@ static const char *const one_of_each[LAM_OP_COUNT] = {
     [LAM_OP_GELU_BWD] = "gelu_bwd shape=2x5",
     [LAM_OP_ADD] = "add shape=2x5",
     [LAM_OP_SCALE] = "scale shape=2x5",
+    [LAM_OP_MIX] = "mix shape=2x5",
+    [LAM_OP_MIX_BWD] = "mix_bwd shape=2x5",
     [LAM_OP_CAST] = "cast shape=2x5 from=f32 to=bf16",
     [LAM_OP_COPY] = "copy shape=2x5",
     [LAM_OP_CONCAT] = "concat shape=2x5 axis=1 parts=2+3",

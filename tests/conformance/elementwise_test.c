@@ -32,6 +32,9 @@ static const char *const sums[] = {
     "scale shape=1 factor=0.1 shared",
 };
 
+static const char *const mixes[] = {SHAPES("mix"), SHAPES("mix_bwd"), "mix_bwd shape=5x16x7x7 noda",
+                                    "mix_bwd shape=5x17x7x7 nodb dtype=bf16", "mix_bwd shape=4x33 noda nodb"};
+
 static const char *const casts[] = {
     "cast shape=5x17x4x4 from=f32 to=bf16", "cast shape=5x17x4x4 from=bf16 to=f32",
     "cast shape=8x33 from=f32 to=bf16",     "cast shape=8x33 from=bf16 to=f32",
@@ -51,6 +54,9 @@ static void test_activations(void **state) {
 static void test_sums(void **state) {
     SUITE_RUN(state, sums);
 }
+static void test_mixes(void **state) {
+    SUITE_RUN(state, mixes);
+}
 static void test_casts(void **state) {
     SUITE_RUN(state, casts);
 }
@@ -60,10 +66,8 @@ static void test_dropouts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_casts),
-        cmocka_unit_test(test_dropouts),
+        cmocka_unit_test(test_activations), cmocka_unit_test(test_sums),     cmocka_unit_test(test_mixes),
+        cmocka_unit_test(test_casts),       cmocka_unit_test(test_dropouts),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }

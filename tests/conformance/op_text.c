@@ -234,6 +234,19 @@ static void build_elementwise(struct words *w, struct lam_op *op, enum lam_dtype
     }
 }
 
+static void build_mix(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
+    struct lam_operand row = batched(dtype, shape_word(w, "shape")), weight = shared(LAM_SHAPE(1));
+    bool da = !flag(w, "noda"), db = !flag(w, "nodb");
+    if (w->bad) return;
+    input(op, row), input(op, row);
+    if (op->kind == LAM_OP_MIX_BWD) input(op, row);
+    input(op, weight);
+    if (op->kind == LAM_OP_MIX)
+        output(op, row);
+    else
+        output(op, present_if(da, row)), output(op, present_if(db, row)), output(op, weight);
+}
+
 static void build_cast(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
     (void)dtype;
     struct lam_shape shape = shape_word(w, "shape");
@@ -418,6 +431,8 @@ static const build_fn builders[LAM_OP_COUNT] = {
     [LAM_OP_GELU_BWD] = build_elementwise,
     [LAM_OP_ADD] = build_elementwise,
     [LAM_OP_SCALE] = build_elementwise,
+    [LAM_OP_MIX] = build_mix,
+    [LAM_OP_MIX_BWD] = build_mix,
     [LAM_OP_CAST] = build_cast,
     [LAM_OP_COPY] = build_copy,
     [LAM_OP_CONCAT] = build_concat,

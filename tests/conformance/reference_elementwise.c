@@ -68,6 +68,23 @@ static bool dropout_keeps(const struct lam_op *op, const struct lam_run *run, in
     return (double)words[element % 4] >= (double)op->attr.dropout.p * 0x1p32;
 }
 
+static void mix(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[2][0] * in[0][i] + (2 - in[2][0]) * in[1][i];
+}
+
+static void mix_bwd(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                    double *const *out) {
+    (void)run;
+    out[2][0] = 0;
+    for (int64_t i = 0; i < reference_count(&op->in[0]); i++) {
+        if (out[0]) out[0][i] = in[3][0] * in[0][i];
+        if (out[1]) out[1][i] = (2 - in[3][0]) * in[0][i];
+        out[2][0] += in[0][i] * (in[1][i] - in[2][i]);
+    }
+}
+
 /* DROPOUT and DROPOUT_BWD are one function, of x and of dy. */
 static void dropout(const struct lam_op *op, const struct lam_run *run, const double *const *in,
                     double *const *out) {
@@ -92,6 +109,10 @@ reference_fn reference_elementwise(enum lam_op_kind kind) {
         return add;
     case LAM_OP_SCALE:
         return scale;
+    case LAM_OP_MIX:
+        return mix;
+    case LAM_OP_MIX_BWD:
+        return mix_bwd;
     case LAM_OP_CAST:
     case LAM_OP_COPY:
         return same;

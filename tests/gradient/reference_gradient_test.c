@@ -96,6 +96,7 @@ static const struct pair pairs[] = {
     {"relu", "relu_bwd", "shape=2x3x4x4", OF_OUTPUT},
     {"gelu", "gelu_bwd", "shape=2x30", OF_INPUT},
     {"scale", "scale", "shape=2x5 factor=-0.75", OF_DY},
+    {"mix", "mix_bwd", "shape=3x2x4x5", {{DY, 0}, {IN, 0}, {IN, 1}, {IN, 2}}, {0, 1, 2, -1}},
     {"slice", "slice_bwd", "shape=2x5x3x2 axis=1 begin=1 length=3", OF_DY},
     {"slice", "slice_bwd", "shape=2x5x3x4 axis=3 begin=0 length=2", OF_DY},
     {"max_pool", "max_pool_bwd", "n=2 c=2 h=6 w=5 k=3 s=2 p=1", OF_INDEX},
