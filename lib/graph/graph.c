@@ -191,7 +191,7 @@ void lam_graph_tag(struct lam_graph *g, int tag) {
 }
 
 static lam_value declare(struct lam_graph *g, const char *name, struct lam_shape shape, struct lam_init init,
-                         bool decay, bool buffer) {
+                         bool decay, bool buffer, bool frozen) {
     if (g->error.status != LAM_OK) return LAM_NO_VALUE;
     char full[384];
     snprintf(full, sizeof full, "%s%s%s", g->scope, g->scope[0] ? "." : "", name);
@@ -201,6 +201,7 @@ static lam_value declare(struct lam_graph *g, const char *name, struct lam_shape
         lam_error_save(&g->error, status);
         return LAM_NO_VALUE;
     }
+    if (frozen) lam_params_freeze(g->params, index);
     enum value_kind kind = buffer ? VALUE_BUFFER : VALUE_PARAM;
     for (int i = 0; i < g->value_count;
          i++) /* one value per parameter, so that gradients of a shared one add up */
@@ -216,11 +217,11 @@ static lam_value declare(struct lam_graph *g, const char *name, struct lam_shape
 
 lam_value lam_param(struct lam_graph *g, const char *name, struct lam_shape shape, struct lam_init init,
                     bool decay) {
-    return declare(g, name, shape, init, decay && !g->frozen, g->frozen);
+    return declare(g, name, shape, init, decay && !g->frozen, g->frozen, g->frozen);
 }
 
 lam_value lam_buffer(struct lam_graph *g, const char *name, struct lam_shape shape, float initial) {
-    return declare(g, name, shape, (struct lam_init){LAM_INIT_CONSTANT, initial}, false, true);
+    return declare(g, name, shape, (struct lam_init){LAM_INIT_CONSTANT, initial}, false, true, false);
 }
 
 lam_value lam_detach(struct lam_graph *g, lam_value x) {

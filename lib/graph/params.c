@@ -35,6 +35,10 @@ void lam_params_destroy(struct lam_params *p) {
     free(p);
 }
 
+void lam_params_freeze(struct lam_params *p, int index) {
+    p->list[index].frozen = true;
+}
+
 int lam_params_size(const struct lam_params *p) {
     return p->count;
 }

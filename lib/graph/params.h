@@ -33,6 +33,7 @@ struct lam_param {
     struct lam_init init;
     bool decay;     /* weight decay applies */
     bool buffer;    /* not trained */
+    bool frozen;    /* a buffer in a trained parameter's place (lam_graph_freeze) */
     int64_t offset; /* elements, into the flat buffer of its sort; set by lam_params_allocate */
     int64_t count;
 };
@@ -46,6 +47,9 @@ void lam_params_destroy(struct lam_params *params);
  */
 lam_status lam_params_declare(struct lam_params *params, const char *name, struct lam_shape shape,
                               struct lam_init init, bool decay, bool buffer, int *index);
+
+/* Marks a buffer as frozen. */
+void lam_params_freeze(struct lam_params *params, int index);
 
 int lam_params_size(const struct lam_params *params);
 const struct lam_param *lam_params_get(const struct lam_params *params, int index);

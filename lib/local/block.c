@@ -13,7 +13,8 @@ struct lam_block {
     struct lam_optimizer *optimizer;
     struct lam_graph *graphs[LAM_BLOCK_PROGRAMS];
     struct lam_program *programs[LAM_BLOCK_PROGRAMS], *last;
-    void *activations, *workspace;
+    struct lam_border border;
+    double own_flops; /* forward, without the auxiliary network */
     char name[128];
 };
 
@@ -21,7 +22,65 @@ static lam_status no_memory(void) {
     return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
 }
 
+static bool is_last(const struct lam_block *block) {
+    return block->options.last == block->options.network->units - 1;
+}
+
 /* ---- building ---- */
+
+#define INPUT_NAME  "h_in"
+#define OUTPUT_NAME "h_out"
+
+static struct lam_shape with_batch(struct lam_shape sample, int batch) {
+    struct lam_shape shape = {.rank = sample.rank + 1, .dim = {batch}};
+    memcpy(shape.dim + 1, sample.dim, (size_t)sample.rank * sizeof *shape.dim);
+    return shape;
+}
+
+/* Field 0, or what the block before gives out, and in training the other fields. */
+static lam_status declare_inputs(const struct lam_block *block, struct lam_graph *graph, lam_value *inputs,
+                                 lam_value *x) {
+    const struct lam_network *network = block->options.network;
+    const struct lam_border *in = &block->options.in;
+    int batch = (int)lam_graph_batch(graph), fields = lam_graph_training(graph) ? network->field_count : 1;
+    bool first = block->options.first == 0;
+    for (int f = 0; f < LAM_MAX_FIELDS; f++) inputs[f] = LAM_NO_VALUE;
+    if (!first)
+        *x = lam_graph_border_input(graph, INPUT_NAME, in->dtype, with_batch(in->shape, batch), false);
+    for (int f = first ? 0 : 1; f < fields; f++) {
+        const struct lam_field *field = &network->fields[f];
+        if (field->shape.rank >= LAM_MAX_RANK)
+            return lam_fail(LAM_ERR_INTERNAL, "field '%s' has too many dimensions", field->name);
+        inputs[f] = lam_graph_input(graph, field->name, field->dtype, with_batch(field->shape, batch));
+    }
+    if (first) *x = inputs[0];
+    return LAM_OK;
+}
+
+static lam_value build_auxiliary(const struct lam_block *block, struct lam_graph *graph, lam_value h,
+                                 const lam_value *inputs) {
+    const struct lam_block_options *options = &block->options;
+    struct lam_aux_site site = {.network = options->network,
+                                .next_unit = options->last + 1,
+                                .next_last = options->next_last,
+                                .options = options->aux_options};
+    lam_graph_push_scope(graph, LAM_AUX_SCOPE "%d", options->number);
+    lam_value loss = options->aux->build(&site, graph, h, inputs);
+    lam_graph_pop_scope(graph);
+    return loss;
+}
+
+/* What stands behind the block's units: the task's output, or the border and the auxiliary network. */
+static lam_value build_end(struct lam_block *block, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+    const struct lam_network *network = block->options.network;
+    if (is_last(block)) return network->build_output(network->context, graph, x, inputs);
+    lam_graph_border_output(graph, OUTPUT_NAME, x, false);
+    struct lam_shape shape = lam_value_shape(graph, x);
+    block->border = (struct lam_border){.dtype = lam_value_dtype(graph, x), .shape.rank = shape.rank - 1};
+    memcpy(block->border.shape.dim, shape.dim + 1, (size_t)block->border.shape.rank * sizeof *shape.dim);
+    if (!lam_graph_training(graph)) return LAM_NO_VALUE;
+    return build_auxiliary(block, graph, x, inputs);
+}
 
 static lam_status build(struct lam_block *block, enum lam_block_program which) {
     const struct lam_network *network = block->options.network;
@@ -30,19 +89,15 @@ static lam_status build(struct lam_block *block, enum lam_block_program which) {
     struct lam_graph *graph;
     LAM_TRY(lam_graph_create(block->params, batch, block->options.precision, training, &graph));
     block->graphs[which] = graph;
-    lam_value inputs[LAM_MAX_FIELDS];
-    for (int f = 0; f < (training ? network->field_count : 1); f++) {
-        const struct lam_field *field = &network->fields[f];
-        if (field->shape.rank >= LAM_MAX_RANK)
-            return lam_fail(LAM_ERR_INTERNAL, "field '%s' has too many dimensions", field->name);
-        struct lam_shape shape = {.rank = field->shape.rank + 1, .dim = {batch}};
-        memcpy(shape.dim + 1, field->shape.dim, (size_t)field->shape.rank * sizeof *shape.dim);
-        inputs[f] = lam_graph_input(graph, field->name, field->dtype, shape);
-    }
-    lam_value x = inputs[0];
-    for (int unit = block->options.first; unit <= block->options.last; unit++)
+    lam_value inputs[LAM_MAX_FIELDS], x = LAM_NO_VALUE;
+    LAM_TRY(declare_inputs(block, graph, inputs, &x));
+    for (int unit = block->options.first; unit <= block->options.last; unit++) {
+        lam_graph_tag(graph, unit);
         x = network->build_unit(network->context, graph, unit, x);
-    lam_value loss = network->build_output(network->context, graph, x, inputs);
+    }
+    lam_graph_tag(graph, network->units); /* what stands behind the units */
+    if (!training) block->own_flops = lam_graph_forward_flops(graph);
+    lam_value loss = build_end(block, graph, x, inputs);
     return training ? lam_graph_backward(graph, loss) : lam_graph_status(graph);
 }
 
@@ -52,22 +107,33 @@ static lam_status build_and_compile(struct lam_block *block, enum lam_block_prog
     return lam_program_compile(block->graphs[which], block->device, &options, &block->programs[which]);
 }
 
+static void name_block(struct lam_block *block) {
+    const struct lam_network *network = block->options.network;
+    char first[48], last[48];
+    snprintf(block->name, sizeof block->name, "block %d (%s..%s)", block->options.number,
+             network->unit_name(network->context, block->options.first, first, sizeof first),
+             network->unit_name(network->context, block->options.last, last, sizeof last));
+}
+
+static lam_status create(struct lam_block *b) {
+    const struct lam_block_options *options = &b->options;
+    if (!options->evaluation_only && !is_last(b) && !options->aux)
+        return lam_fail(LAM_ERR_INTERNAL, "%s: has neither the network's end nor an auxiliary network", b->name);
+    LAM_TRY(lam_params_create(&b->params));
+    if (!options->evaluation_only) LAM_TRY(build_and_compile(b, LAM_BLOCK_TRAIN));
+    if (!options->evaluation_only && options->tail) LAM_TRY(build_and_compile(b, LAM_BLOCK_TAIL));
+    return build_and_compile(b, LAM_BLOCK_EVAL);
+}
+
 lam_status lam_block_create(const struct lam_block_options *options, struct lam_device *device,
                             struct lam_block **block) {
     struct lam_block *b = calloc(1, sizeof *b);
     if (!b) return no_memory();
     b->options = *options;
     b->device = device;
-    char first[48], last[48];
-    const struct lam_network *network = options->network;
-    snprintf(b->name, sizeof b->name, "block %s..%s",
-             network->unit_name(network->context, options->first, first, sizeof first),
-             network->unit_name(network->context, options->last, last, sizeof last));
-    lam_status status = lam_params_create(&b->params);
-    if (status == LAM_OK && !options->evaluation_only) status = build_and_compile(b, LAM_BLOCK_TRAIN);
-    if (status == LAM_OK && !options->evaluation_only && options->tail)
-        status = build_and_compile(b, LAM_BLOCK_TAIL);
-    if (status == LAM_OK) status = build_and_compile(b, LAM_BLOCK_EVAL);
+    if (b->options.number < 1) b->options.number = 1;
+    name_block(b);
+    lam_status status = create(b);
     if (status != LAM_OK) {
         lam_block_destroy(b);
         return status;
@@ -82,8 +148,6 @@ void lam_block_destroy(struct lam_block *block) {
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) lam_graph_destroy(block->graphs[i]);
     lam_optimizer_destroy(block->optimizer);
     lam_params_destroy(block->params);
-    lam_device_free(block->device, block->activations);
-    lam_device_free(block->device, block->workspace);
     free(block);
 }
 
@@ -97,18 +161,18 @@ static size_t most_activations(const struct lam_block *block) {
     return most;
 }
 
-/* Where the workspace of a program that keeps little starts within the block's activations, which are then as
- * large as the program that keeps the most needs them: evaluation, beside training. 0: it needs a place of
- * its own. */
-static size_t workspace_within(const struct lam_program *program, size_t activations) {
-    size_t own = (lam_program_activation_bytes(program) + 63) / 64 * 64;
-    return own > 0 && own + lam_program_workspace_bytes(program) <= activations ? own : 0;
+/* Where the workspace of a program that keeps little starts within a buffer of `activations` bytes, which is as
+ * large as the program that keeps the most needs it: evaluation, beside training. False: it needs a place of its
+ * own. */
+static bool workspace_within(const struct lam_program *program, size_t activations, size_t *offset) {
+    *offset = (lam_program_activation_bytes(program) + 63) / 64 * 64;
+    return *offset + lam_program_workspace_bytes(program) <= activations;
 }
 
 static size_t most_workspace(const struct lam_block *block) {
-    size_t most = 0, activations = most_activations(block);
+    size_t most = 0, activations = most_activations(block), offset;
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++)
-        if (block->programs[i] && !workspace_within(block->programs[i], activations) &&
+        if (block->programs[i] && !workspace_within(block->programs[i], activations, &offset) &&
             lam_program_workspace_bytes(block->programs[i]) > most)
             most = lam_program_workspace_bytes(block->programs[i]);
     return most;
@@ -128,22 +192,44 @@ struct lam_block_memory lam_block_memory(const struct lam_block *block) {
 }
 
 lam_status lam_block_allocate(struct lam_block *block) {
-    struct lam_block_memory need = lam_block_memory(block);
     LAM_TRY(lam_params_allocate(block->params, block->device));
-    if (!block->options.evaluation_only)
-        LAM_TRY(
-            lam_optimizer_create(&block->options.optimizer, block->params, block->device, &block->optimizer));
-    LAM_TRY(lam_device_alloc(block->device, LAM_MEMORY_ACTIVATIONS, need.bytes[LAM_MEMORY_ACTIVATIONS],
-                             &block->activations));
-    LAM_TRY(lam_device_alloc(block->device, LAM_MEMORY_WORKSPACE, need.bytes[LAM_MEMORY_WORKSPACE],
-                             &block->workspace));
+    if (block->options.evaluation_only) return LAM_OK;
+    return lam_optimizer_create(&block->options.optimizer, block->params, block->device, &block->optimizer);
+}
+
+void lam_block_attach(struct lam_block *block, void *activations, size_t activation_bytes, void *workspace) {
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) {
+        size_t offset;
         if (!block->programs[i]) continue;
-        size_t within = workspace_within(block->programs[i], need.bytes[LAM_MEMORY_ACTIVATIONS]);
-        lam_program_attach(block->programs[i], block->activations,
-                           within ? (char *)block->activations + within : block->workspace);
+        bool within = activations && workspace_within(block->programs[i], activation_bytes, &offset);
+        lam_program_attach(block->programs[i], activations, within ? (char *)activations + offset : workspace);
     }
-    return LAM_OK;
+}
+
+/* ---- borders ---- */
+
+struct lam_border lam_block_border(const struct lam_block *block) {
+    return block->border;
+}
+
+/* The evaluation program's: there always is one, and all have the same layout. */
+static struct lam_tensor_desc output_desc(const struct lam_block *block) {
+    const struct lam_program *program = block->programs[LAM_BLOCK_EVAL];
+    return lam_program_output_desc(program, lam_program_output(program, OUTPUT_NAME));
+}
+
+size_t lam_block_output_bytes(const struct lam_block *block) {
+    if (is_last(block)) return 0;
+    struct lam_tensor_desc desc = output_desc(block);
+    return lam_tensor_bytes(&desc);
+}
+
+lam_status lam_block_check_border(const struct lam_block *block, const struct lam_block *next) {
+    const struct lam_program *program = next->programs[LAM_BLOCK_EVAL];
+    struct lam_tensor_desc from = output_desc(block);
+    struct lam_tensor_desc to = lam_program_input_desc(program, lam_program_input(program, INPUT_NAME));
+    if (from.dtype == to.dtype && from.layout == to.layout && lam_shape_equal(from.shape, to.shape)) return LAM_OK;
+    return lam_fail(LAM_ERR_INTERNAL, "%s does not read what %s writes", next->name, block->name);
 }
 
 /* ---- a value that is not finite ---- */
@@ -165,20 +251,28 @@ static lam_status check_finite(const struct lam_block *block, const float *value
     return status;
 }
 
-/* Looks where a loss that is not finite came from: the input, a weight or statistic, or a gradient. */
-static lam_status blame(const struct lam_block *block, const struct lam_batch *batch, float loss) {
+/* An input that is not finite: field 0 of the first block, or what the block before gave. */
+static lam_status blame_input(const struct lam_block *block, const struct lam_batch *batch, float loss) {
     const struct lam_field *input = &block->options.network->fields[0];
     int64_t sample = lam_shape_count(input->shape);
-    bool finite;
-    for (int row = 0; row < batch->count && input->dtype == LAM_F32; row++) {
+    if (block->options.first > 0 || input->dtype != LAM_F32) return LAM_OK;
+    for (int row = 0; row < batch->count; row++) {
+        bool finite;
         LAM_TRY(check_finite(block, (const float *)batch->data[0] + row * sample, sample, &finite));
         if (!finite)
             return lam_fail(LAM_ERR_NOT_FINITE, "the loss is %g; input '%s' of sample %lld is not finite",
                             (double)loss, input->name, (long long)batch->indices[row]);
     }
+    return LAM_OK;
+}
+
+/* Looks where a loss that is not finite came from: the input, a weight or statistic, or a gradient. */
+static lam_status blame(const struct lam_block *block, const struct lam_batch *batch, float loss) {
+    LAM_TRY(blame_input(block, batch, loss));
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < lam_params_size(block->params); i++) {
             const struct lam_param *param = lam_params_get(block->params, i);
+            bool finite;
             if (pass == 1 && param->buffer) continue;
             const float *values = pass == 1       ? lam_params_gradients(block->params)
                                   : param->buffer ? lam_params_buffers(block->params)
@@ -195,30 +289,101 @@ static lam_status blame(const struct lam_block *block, const struct lam_batch *b
 /* ---- steps ---- */
 
 static lam_status run(struct lam_block *block, enum lam_block_program which, const struct lam_batch *batch,
-                      uint64_t seed, uint64_t step) {
+                      void *output, uint64_t seed, uint64_t step) {
     struct lam_program *program = block->programs[which];
-    for (int f = 0; f < block->options.network->field_count; f++) {
-        int input = lam_program_input(program, block->options.network->fields[f].name);
+    const struct lam_network *network = block->options.network;
+    for (int f = 0; f < network->field_count; f++) {
+        bool border = f == 0 && block->options.first > 0;
+        int input = lam_program_input(program, border ? INPUT_NAME : network->fields[f].name);
         if (input >= 0) lam_program_bind_input(program, input, batch->data[f]);
     }
+    if (!is_last(block)) lam_program_bind_output(program, lam_program_output(program, OUTPUT_NAME), output);
     return lam_program_run(program, seed, step);
 }
 
-lam_status lam_block_train(struct lam_block *block, const struct lam_batch *batch, float learning_rate,
-                           uint64_t seed, uint64_t step, float *loss) {
+lam_status lam_block_train(struct lam_block *block, const struct lam_block_step *step, float *loss) {
+    const struct lam_batch *batch = step->batch;
     enum lam_block_program which = batch->count == block->options.batch ? LAM_BLOCK_TRAIN : LAM_BLOCK_TAIL;
     if (!block->optimizer || (which == LAM_BLOCK_TAIL && batch->count != block->options.tail))
         return lam_fail(LAM_ERR_INTERNAL, "%s: no program for a batch of %d", block->name, batch->count);
-    LAM_TRY(run(block, which, batch, seed, step));
+    LAM_TRY(run(block, which, batch, step->output, step->seed, step->step));
     block->last = block->programs[which];
     LAM_TRY(lam_program_read(block->last, "loss", loss, sizeof *loss));
-    lam_status status = isfinite(*loss) ? lam_optimizer_step(block->optimizer, learning_rate, step)
+    lam_status status = isfinite(*loss) ? lam_optimizer_step(block->optimizer, step->learning_rate, step->step)
                                         : blame(block, batch, *loss);
     return status == LAM_OK ? LAM_OK : lam_fail_in(status, block->name);
 }
 
-lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch) {
-    return run(block, LAM_BLOCK_EVAL, batch, 0, 0);
+void lam_block_on_output(struct lam_block *block, lam_program_done done, void *context) {
+    for (int i = 0; i < LAM_BLOCK_EVAL; i++)
+        if (block->programs[i] && !is_last(block))
+            lam_program_on_output(block->programs[i], lam_program_output(block->programs[i], OUTPUT_NAME), done,
+                                  context);
+}
+
+lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *output) {
+    return run(block, LAM_BLOCK_EVAL, batch, output, 0, 0);
+}
+
+/* ---- EMA twins ---- */
+
+/* The name of what parameter `index` follows; NULL: it is no twin. */
+static const char *followed(const struct lam_block *block, int index) {
+    const struct lam_param *param = lam_params_get(block->params, index);
+    char prefix[32];
+    int length = snprintf(prefix, sizeof prefix, LAM_AUX_SCOPE "%d." LAM_AUX_TWIN ".", block->options.number);
+    return param->frozen && !strncmp(param->name, prefix, (size_t)length) ? param->name + length : NULL;
+}
+
+int64_t lam_block_twin_count(const struct lam_block *block) {
+    int64_t count = 0;
+    for (int i = 0; i < lam_params_size(block->params); i++)
+        if (followed(block, i)) count += lam_params_get(block->params, i)->count;
+    return count;
+}
+
+lam_status lam_block_pack(const struct lam_block *next, const struct lam_block *block, float *packed) {
+    const struct lam_backend *backend = lam_device_backend(next->device);
+    struct lam_stream *stream = lam_device_stream(next->device);
+    for (int i = 0; i < lam_params_size(block->params); i++) {
+        const char *name = followed(block, i);
+        if (!name) continue;
+        int64_t count = lam_params_get(block->params, i)->count;
+        int source = lam_params_find(next->params, name);
+        if (source < 0 || lam_params_get(next->params, source)->count != count)
+            return lam_fail(LAM_ERR_INTERNAL, "%s has no '%s' for %s", next->name, name, block->name);
+        const float *from = lam_params_values(next->params) + lam_params_get(next->params, source)->offset;
+        LAM_TRY(backend->copy(stream, packed, from, (size_t)count * sizeof *packed));
+        packed += count;
+    }
+    return backend->stream_sync(stream);
+}
+
+struct follow {
+    struct lam_block *block;
+    const float *packed;
+    float momentum;
+};
+
+static void follow_on_lane(void *context, int lane) {
+    const struct follow *f = context;
+    const struct lam_params *params = f->block->params;
+    const struct lam_backend *backend = lam_device_backend(f->block->device);
+    const float *from = f->packed;
+    for (int i = 0; lane == 0 && i < lam_params_size(params); i++) {
+        if (!followed(f->block, i)) continue;
+        const struct lam_param *param = lam_params_get(params, i);
+        backend->ema(lam_params_buffers(params) + param->offset, from, f->momentum, 0, param->count,
+                     lam_device_stream(f->block->device));
+        from += param->count;
+    }
+}
+
+lam_status lam_block_follow(struct lam_block *block, const float *packed, float momentum) {
+    struct follow follow = {block, packed, momentum};
+    const struct lam_backend *backend = lam_device_backend(block->device);
+    backend->run_lanes(lam_device_handle(block->device), follow_on_lane, &follow);
+    return backend->stream_sync(lam_device_stream(block->device));
 }
 
 /* ---- look inside ---- */
@@ -247,11 +412,15 @@ struct lam_program *lam_block_last_program(const struct lam_block *block) {
     return block->last;
 }
 
-double lam_block_forward_flops(const struct lam_block *block) {
-    return lam_graph_forward_flops(block->graphs[LAM_BLOCK_EVAL]);
+const struct lam_block_options *lam_block_options(const struct lam_block *block) {
+    return &block->options;
 }
 
-double lam_block_backward_flops(const struct lam_block *block) {
+double lam_block_forward_flops(const struct lam_block *block) {
+    return block->own_flops;
+}
+
+double lam_block_training_flops(const struct lam_block *block) {
     const struct lam_graph *graph = block->graphs[LAM_BLOCK_TRAIN];
-    return graph ? lam_graph_backward_flops(graph) : 0;
+    return graph ? lam_graph_forward_flops(graph) + lam_graph_backward_flops(graph) : 0;
 }

@@ -1,43 +1,44 @@
 /* A block: a run of a network's units with everything that trains it on one device.
  *
- *     struct lam_block_options options = {.network = &network, .first = 0, .last = units - 1, .batch = 128,
- *                                         .tail = 32, .optimizer = ..., .tuning = tuning};
+ *     struct lam_block_options options = {.network = &network, .first = 0, .last = 5, .next_last = 17, .number = 1,
+ *                                         .aux = &lam_aux_dgl, .batch = 128, .tail = 32, .optimizer = ...};
  *     LAM_TRY(lam_block_create(&options, device, &block));           // 1. graphs, plans, forecast
  *     struct lam_block_memory need = lam_block_memory(block);        //    nothing is allocated yet
- *     LAM_TRY(lam_block_allocate(block));                            // 2. device memory
+ *     LAM_TRY(lam_block_allocate(block));                            // 2. parameters, optimizer
  *     LAM_TRY(lam_params_init(lam_block_params(block), seed));
- *     LAM_TRY(lam_block_train(block, batch, rate, seed, step, &loss));   // 3. forward, backward, update
- *     LAM_TRY(lam_block_evaluate(block, batch));                     // 4. forward in evaluation mode
+ *     lam_block_attach(block, activations, activation_bytes, workspace);     // 3. buffers that blocks share: stage.h
+ *     LAM_TRY(lam_block_train(block, &step, &loss));                 // 4. forward, backward, update
+ *     LAM_TRY(lam_block_evaluate(block, batch, output));             // 5. forward in evaluation mode
  *     LAM_TRY(lam_program_read(lam_block_program(block, LAM_BLOCK_EVAL), "logits", logits, bytes));
  *
  * Its three programs (a full training batch, the uneven last one, evaluation) take turns, so they share one
  * activation buffer and one workspace, as large as the largest needs: evaluation costs no memory of its own.
+ *
+ * The first block's input is field 0 of the batch; another one's is what the block before gave out, in the same place
+ * of the batch. A block that is not the last one gives out its last unit's value, and learns from the loss of its
+ * auxiliary network; the last one from the task's.
  */
 #ifndef LAM_LOCAL_BLOCK_H
 #define LAM_LOCAL_BLOCK_H
 
-#include "data/loader.h"
 #include "graph/program.h"
+#include "local/aux.h"
 #include "optim/optimizer.h"
 
-/* What a task supplies for building: units, and what stands behind the last one. */
-struct lam_network {
-    void *context;
-    int units;
-    /* What one sample is made of; field 0 is the input of unit 0. Graph inputs have the fields' names. The
-     * evaluation graph gets field 0 alone. */
-    const struct lam_field *fields;
-    int field_count;
-    const char *(*unit_name)(void *context, int unit, char *text, size_t size);
-    lam_value (*build_unit)(void *context, struct lam_graph *graph, int unit, lam_value x);
-    /* Behind the last unit. Training: declares the outputs "loss" (and others) and returns the loss.
-     * Evaluation: declares what the task reads ("logits") and returns LAM_NO_VALUE. inputs[f]: field f. */
-    lam_value (*build_output)(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs);
+/* What crosses from a block to the next one: of one sample. */
+struct lam_border {
+    enum lam_dtype dtype;
+    struct lam_shape shape;
 };
 
 struct lam_block_options {
     const struct lam_network *network;
+    int number;           /* from 1: names auxiliary parameters */
     int first, last;      /* units */
+    int next_last;        /* last unit of the next block, if there is one */
+    struct lam_border in; /* of the block before, where first > 0 (lam_block_border) */
+    const struct lam_aux *aux; /* where last is not the network's last unit; NULL: only evaluation */
+    struct lam_aux_options aux_options;
     int batch;            /* samples of a full batch; evaluation batches are as large */
     int tail;             /* samples of the uneven last training batch; 0 = there is none */
     bool evaluation_only; /* no training programs, no optimizer */
@@ -55,26 +56,56 @@ lam_status lam_block_create(const struct lam_block_options *options, struct lam_
                             struct lam_block **block);
 void lam_block_destroy(struct lam_block *block);
 
-/* Bytes that allocate will take, by kind; known after create. */
+/* Bytes that it takes, by kind; known after create. Activations and workspace are those of lam_block_attach. */
 struct lam_block_memory {
     size_t bytes[LAM_MEMORY_KINDS];
 };
 struct lam_block_memory lam_block_memory(const struct lam_block *block);
 
+/* Parameters and optimizer. */
 lam_status lam_block_allocate(struct lam_block *block);
 
-/* One step on a batch of batch->count samples, either the full size or the tail's. *loss is a mean over the
- * batch. LAM_ERR_NOT_FINITE names the tensor; then nothing has been updated. */
-lam_status lam_block_train(struct lam_block *block, const struct lam_batch *batch, float learning_rate,
-                           uint64_t seed, uint64_t step, float *loss);
+/* Buffers of at least lam_block_memory's sizes, not owned; blocks that take turns may have the same ones.
+ * activation_bytes: how large it is; what is over holds the workspace of programs that keep little. */
+void lam_block_attach(struct lam_block *block, void *activations, size_t activation_bytes, void *workspace);
 
-/* Forward in evaluation mode over all rows of the batch, padding included; outputs are in the EVAL program.
- */
-lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch);
+/* What it gives out. Last block: shape of rank 0. */
+struct lam_border lam_block_border(const struct lam_block *block);
+size_t lam_block_output_bytes(const struct lam_block *block); /* of a full batch, as it is stored; 0: last block */
+/* LAM_ERR_INTERNAL where the next block would not read what this one writes. */
+lam_status lam_block_check_border(const struct lam_block *block, const struct lam_block *next);
+
+struct lam_block_step {
+    const struct lam_batch *batch; /* a full batch or the tail's samples */
+    void *output;                  /* where the value for the next block goes; NULL: last block */
+    float learning_rate;
+    uint64_t seed, step;
+};
+
+/* One step. *loss is a mean over the batch. LAM_ERR_NOT_FINITE names block and tensor; then nothing has been updated. */
+lam_status lam_block_train(struct lam_block *block, const struct lam_block_step *step, float *loss);
+
+/* done(context) is called in the midst of lam_block_train, from a thread of the device, as soon as the output is
+ * complete. */
+void lam_block_on_output(struct lam_block *block, lam_program_done done, void *context);
+
+/* Forward in evaluation mode over all rows of the batch, padding included. Last block: results are outputs of the EVAL
+ * program. */
+lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *output);
+
+/* ---- EMA twins: parameters that follow units of the next block ---- */
+
+/* Floats of what the twins follow, packed; 0: this block has no twins. */
+int64_t lam_block_twin_count(const struct lam_block *block);
+/* Packs from `next` what the twins of `block` follow, into device memory of `next`'s device. */
+lam_status lam_block_pack(const struct lam_block *next, const struct lam_block *block, float *packed);
+/* twin <- momentum twin + (1 - momentum) packed; momentum 0 copies. packed: memory of this block's device. */
+lam_status lam_block_follow(struct lam_block *block, const float *packed, float momentum);
 
 /* ---- look inside ---- */
 
-const char *lam_block_name(const struct lam_block *block); /* "block stem..head" */
+const char *lam_block_name(const struct lam_block *block); /* "block 1 (stem..layer1.2)" */
+const struct lam_block_options *lam_block_options(const struct lam_block *block);
 struct lam_device *lam_block_device(const struct lam_block *block);
 struct lam_params *lam_block_params(const struct lam_block *block);
 struct lam_optimizer *lam_block_optimizer(const struct lam_block *block); /* NULL: evaluation only */
@@ -82,7 +113,7 @@ struct lam_optimizer *lam_block_optimizer(const struct lam_block *block); /* NUL
 struct lam_program *lam_block_program(const struct lam_block *block, enum lam_block_program which);
 /* The program of the last lam_block_train. */
 struct lam_program *lam_block_last_program(const struct lam_block *block);
-double lam_block_forward_flops(const struct lam_block *block);  /* of a full batch */
-double lam_block_backward_flops(const struct lam_block *block); /* of a full batch; 0: evaluation only */
+double lam_block_forward_flops(const struct lam_block *block);  /* of a full batch, without the auxiliary network */
+double lam_block_training_flops(const struct lam_block *block); /* forward, backward and auxiliary; 0: evaluation only */
 
 #endif

@@ -1,0 +1,71 @@
+/* Auxiliary networks: what a block that is not the last one learns from.
+ *
+ * A kind is one const struct lam_aux in a file of its own (lib/local/aux_NAME.c) and a line in aux.c. Its build
+ * function gets the block's output and hangs behind it whatever ends in a loss; parameters that it declares are
+ * trained with the block's, and dropped for inference:
+ *
+ *     static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
+ *                            const lam_value *inputs) {
+ *         return site->network->build_local_head(site->network->context, graph, h, inputs);
+ *     }
+ *     const struct lam_aux lam_aux_dgl = {.name = "dgl", .help = "...", .build = build};
+ *
+ * EMA twins. A kind may build copies of the next block's first units that are not trained but follow them: with
+ * lam_graph_freeze, under the scope LAM_AUX_TWIN, so that parameter "aux.ema.UNIT.LAYER.TENSOR" follows
+ * "UNIT.LAYER.TENSOR" of the next block. The schedule brings their values (lib/pipeline).
+ */
+#ifndef LAM_LOCAL_AUX_H
+#define LAM_LOCAL_AUX_H
+
+#include "data/loader.h"
+#include "graph/graph.h"
+
+/* What a task supplies for building: units, and what stands behind them. */
+struct lam_network {
+    void *context;
+    int units;
+    /* Units from this one on give no features that an auxiliary network could work on (the classifier). */
+    int head_unit;
+    /* What one sample is made of; field 0 is the input of unit 0. Graph inputs have the fields' names. The
+     * evaluation graph gets field 0 alone. */
+    const struct lam_field *fields;
+    int field_count;
+    const char *(*unit_name)(void *context, int unit, char *text, size_t size);
+    lam_value (*build_unit)(void *context, struct lam_graph *graph, int unit, lam_value x);
+    /* Behind the last unit. Training: declares the outputs "loss" (and others) and returns the loss.
+     * Evaluation: declares what the task reads ("logits") and returns LAM_NO_VALUE. inputs[f]: field f;
+     * inputs[0] is there in the first block alone. */
+    lam_value (*build_output)(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs);
+    /* The task's own head made small, behind features of any unit; declares "loss" (and others), returns the loss. */
+    lam_value (*build_local_head)(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs);
+};
+
+struct lam_aux_options {
+    float ema_momentum; /* glcan: of the EMA twins, per step */
+    bool no_lb, no_ema; /* glcan: leave one of the global part's two branches out, or both */
+    bool fixed_mix;     /* glcan: the weight of the branches stays at 1 */
+    int depth;          /* glcan: units of the next block that the global part stands for; 0 means 1 */
+};
+
+/* Where an auxiliary network stands. */
+struct lam_aux_site {
+    const struct lam_network *network;
+    int next_unit, next_last; /* units of the next block */
+    struct lam_aux_options options;
+};
+
+struct lam_aux {
+    const char *name;
+    const char *help; /* one line, with the source */
+    lam_value (*build)(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
+                       const lam_value *inputs);
+};
+
+#define LAM_AUX_SCOPE "aux"
+#define LAM_AUX_TWIN  "ema"
+
+/* By name. LAM_ERR_NOT_FOUND with the names there are. */
+lam_status lam_aux_find(const char *name, const struct lam_aux **aux);
+extern const struct lam_aux *const lam_aux_kinds[]; /* NULL at the end */
+
+#endif

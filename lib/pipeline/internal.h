@@ -1,0 +1,98 @@
+/* Inside lib/pipeline: what pipeline.c (its life, the calls from outside) and worker.c (what a device does) share.
+ *
+ * Links. links[j] stands before block j: a queue and the messages that its slots are. Message data is written by block
+ * j - 1's worker (links[0]: by the caller) between acquire and publish, and read by block j's between take and release.
+ *
+ * Locks. pipeline->mutex guards error, handed_in and each device's `done`; no other lock is taken while it is held.
+ */
+#ifndef LAM_PIPELINE_INTERNAL_H
+#define LAM_PIPELINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "pipeline/pipeline.h"
+#include "pipeline/queue.h"
+
+enum message_kind { MESSAGE_TRAIN, MESSAGE_EVALUATE };
+
+struct message {
+    enum message_kind kind;
+    struct lam_batch batch; /* data[0]: the activation; data[f]: field f */
+    int64_t *indices;       /* batch.indices, own storage */
+    float learning_rate;
+    uint64_t step;
+    struct lam_batch *loan; /* links[0] alone: to be released */
+    lam_pipeline_release release;
+    void *release_context;
+};
+
+struct link {
+    struct lam_queue *queue;
+    struct message *messages; /* as many as the queue has slots */
+    struct lam_device *device; /* receiver */
+    size_t slot_bytes;
+};
+
+/* What a block's EMA twins follow: packed parameters of the next block, by version. */
+struct followed {
+    struct lam_versions *versions; /* NULL: the block has no twins */
+    float **places;
+    int kept;
+    int64_t count; /* floats of a version */
+};
+
+enum doing { DOING_NOTHING, DOING_WORK, DOING_STARVED, DOING_SNAPSHOT, DOING_BLOCKED, DOING_STATES };
+
+struct worker {
+    struct lam_pipeline *pipeline;
+    int device;
+    struct lam_stage stage;
+    int first_block;
+    pthread_t thread;
+    bool running;
+    uint64_t done;           /* messages that all its blocks have done; pipeline->mutex */
+    _Atomic uint64_t actions; /* grows with everything it does */
+    _Atomic int doing;
+    _Atomic uint64_t step;
+    _Atomic uint64_t busy, starved, blocked; /* nanoseconds */
+    double forward_end; /* of the step in work, told by the output's hook; 0: not yet */
+    uint64_t delays;    /* drawn so far */
+};
+
+struct lam_pipeline {
+    struct lam_pipeline_options options;
+    int blocks, devices;
+    struct worker *workers;
+    int *device_of;         /* by block */
+    struct link *links;     /* by block */
+    struct followed *twins; /* by block */
+    struct hook {
+        struct worker *worker;
+        struct lam_queue *queue;
+    } *hooks; /* by block */
+    pthread_mutex_t mutex;
+    pthread_cond_t moved;
+    struct lam_error error; /* the first one; status LAM_OK: none */
+    uint64_t handed_in;
+    bool started, stopping;
+    pthread_t watchdog;
+    bool watched;
+    _Atomic double reset_at; /* times count from here */
+    double inside;           /* SEQUENTIAL: seconds in calls since then */
+};
+
+/* Runs one message through all blocks of the device. LAM_ERR_STOPPED: the pipeline was poisoned. */
+lam_status lam_worker_message(struct worker *worker);
+/* The loop of a PPLL worker: a thread's function, its argument a struct worker. */
+void *lam_worker_loop(void *worker);
+/* Publishes the present parameters of a block, if another one follows it. */
+lam_status lam_worker_publish(struct worker *worker, int block);
+
+/* The hook of a block's output; context: a struct hook. */
+void lam_worker_output_done(void *context);
+
+/* Remembers the first error and poisons all queues. */
+void lam_pipeline_fail(struct lam_pipeline *pipeline, lam_status status);
+
+#endif

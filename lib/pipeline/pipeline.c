@@ -1,0 +1,402 @@
+/* The pipeline's life: stages, links, memory, threads; and the calls from outside. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "pipeline/internal.h"
+
+static lam_status no_memory(void) {
+    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+}
+
+/* ---- create ---- */
+
+/* Runs of blocks on one device. */
+static lam_status find_stages(struct lam_pipeline *p) {
+    struct lam_block *const *blocks = p->options.blocks;
+    for (int j = 0; j < p->blocks; j++) {
+        struct lam_device *device = lam_block_device(blocks[j]);
+        bool same = j > 0 && lam_block_device(blocks[j - 1]) == device;
+        for (int d = 0; d + (same ? 1 : 0) < p->devices; d++)
+            if (p->workers[d].stage.device == device)
+                return lam_fail(LAM_ERR_INTERNAL, "blocks of %s are not next to each other", lam_device_name(device));
+        if (!same) {
+            struct worker *w = &p->workers[p->devices];
+            *w = (struct worker){.pipeline = p, .device = p->devices, .first_block = j};
+            w->stage.device = device;
+            w->stage.blocks = (struct lam_block **)(uintptr_t)(blocks + j);
+            p->devices++;
+        }
+        p->workers[p->devices - 1].stage.count++;
+        p->device_of[j] = p->devices - 1;
+    }
+    return LAM_OK;
+}
+
+/* Bytes of one slot before block j: the activation and the fields but the first. */
+static size_t slot_bytes(const struct lam_pipeline *p, int j) {
+    const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
+    const struct lam_network *network = options->network;
+    size_t bytes = lam_block_output_bytes(p->options.blocks[j - 1]);
+    for (int f = 1; f < network->field_count; f++)
+        bytes += (size_t)lam_shape_count(network->fields[f].shape) * lam_dtype_bytes(network->fields[f].dtype) *
+                 (size_t)options->batch;
+    return bytes;
+}
+
+static lam_status create_link(struct lam_pipeline *p, int j) {
+    struct link *link = &p->links[j];
+    int batch = lam_block_options(p->options.blocks[j])->batch;
+    bool inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
+    bool waits = p->options.schedule == LAM_PIPELINE_PPLL && j > 0 && !inside;
+    int slots = waits ? p->options.queue + 1 : 1;
+    link->device = lam_block_device(p->options.blocks[j]);
+    link->slot_bytes = j > 0 ? slot_bytes(p, j) : 0;
+    link->messages = calloc((size_t)slots, sizeof *link->messages);
+    if (!link->messages) return no_memory();
+    LAM_TRY(lam_queue_create(slots, &link->queue));
+    for (int i = 0; i < slots; i++) {
+        link->messages[i].indices = calloc((size_t)batch, sizeof *link->messages[i].indices);
+        if (!link->messages[i].indices) return no_memory();
+        link->messages[i].batch.indices = link->messages[i].indices;
+    }
+    return j > 0 ? lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]) : LAM_OK;
+}
+
+/* Versions t .. t + 1 are in use at once, and lag older ones; one more, so that the writer need not wait. */
+static lam_status create_twins(struct lam_pipeline *p, int j) {
+    struct followed *twins = &p->twins[j];
+    twins->count = j + 1 < p->blocks ? lam_block_twin_count(p->options.blocks[j]) : 0;
+    if (twins->count == 0) return LAM_OK;
+    twins->kept = p->options.ema_lag + 3;
+    twins->places = calloc((size_t)twins->kept, sizeof *twins->places);
+    if (!twins->places) return no_memory();
+    return lam_versions_create(twins->kept, &twins->versions);
+}
+
+static lam_status create(struct lam_pipeline *p) {
+    size_t blocks = (size_t)p->blocks;
+    p->workers = calloc(blocks, sizeof *p->workers);
+    p->device_of = calloc(blocks, sizeof *p->device_of);
+    p->links = calloc(blocks, sizeof *p->links);
+    p->twins = calloc(blocks, sizeof *p->twins);
+    p->hooks = calloc(blocks, sizeof *p->hooks);
+    if (!p->workers || !p->device_of || !p->links || !p->twins || !p->hooks) return no_memory();
+    LAM_TRY(find_stages(p));
+    for (int j = 0; j < p->blocks; j++) LAM_TRY(create_link(p, j));
+    for (int j = 0; j < p->blocks; j++) LAM_TRY(create_twins(p, j));
+    for (int j = 0; j + 1 < p->blocks; j++) {
+        p->hooks[j] = (struct hook){&p->workers[p->device_of[j]], p->links[j + 1].queue};
+        lam_block_on_output(p->options.blocks[j], lam_worker_output_done, &p->hooks[j]);
+    }
+    for (int d = 0; d < p->devices; d++) {
+        const struct worker *w = &p->workers[d];
+        lam_trace_lane(p->options.trace, d, lam_device_name(w->stage.device));
+    }
+    return LAM_OK;
+}
+
+lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struct lam_pipeline **pipeline) {
+    if (options->block_count < 1 || options->queue < 1 || options->ema_lag < 0)
+        return lam_fail(LAM_ERR_INVALID, "a pipeline needs a block, a queue of at least 1 and a lag of at least 0");
+    struct lam_pipeline *p = calloc(1, sizeof *p);
+    if (!p) return no_memory();
+    p->options = *options;
+    p->blocks = options->block_count;
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->moved, NULL);
+    lam_status status = create(p);
+    if (status != LAM_OK) {
+        lam_pipeline_destroy(p);
+        return status;
+    }
+    *pipeline = p;
+    return LAM_OK;
+}
+
+/* ---- memory ---- */
+
+int lam_pipeline_devices(const struct lam_pipeline *p) {
+    return p->devices;
+}
+
+const struct lam_stage *lam_pipeline_stage(const struct lam_pipeline *p, int device) {
+    return &p->workers[device].stage;
+}
+
+struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int device) {
+    const struct worker *w = &p->workers[device];
+    struct lam_block_memory memory = lam_stage_memory(&w->stage);
+    for (int j = w->first_block; j < w->first_block + w->stage.count; j++) {
+        memory.bytes[LAM_MEMORY_QUEUE] += p->links[j].slot_bytes * (size_t)lam_queue_slots(p->links[j].queue);
+        memory.bytes[LAM_MEMORY_QUEUE] += (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
+    }
+    return memory;
+}
+
+/* One allocation per part of a slot; they add up to slot_bytes. */
+static lam_status allocate_slot(struct lam_pipeline *p, int j, struct message *message) {
+    const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
+    struct lam_device *device = p->links[j].device;
+    LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, lam_block_output_bytes(p->options.blocks[j - 1]),
+                             &message->batch.data[0]));
+    for (int f = 1; f < options->network->field_count; f++) {
+        const struct lam_field *field = &options->network->fields[f];
+        size_t bytes = (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)options->batch;
+        LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, bytes, &message->batch.data[f]));
+    }
+    return LAM_OK;
+}
+
+lam_status lam_pipeline_allocate(struct lam_pipeline *p) {
+    for (int d = 0; d < p->devices; d++) LAM_TRY(lam_stage_allocate(&p->workers[d].stage));
+    for (int j = 0; j < p->blocks; j++) {
+        for (int i = 0; j > 0 && i < lam_queue_slots(p->links[j].queue); i++)
+            LAM_TRY(allocate_slot(p, j, &p->links[j].messages[i]));
+        for (int i = 0; i < p->twins[j].kept; i++)
+            LAM_TRY(lam_device_alloc(lam_block_device(p->options.blocks[j]), LAM_MEMORY_QUEUE,
+                                     (size_t)p->twins[j].count * sizeof(float), (void **)&p->twins[j].places[i]));
+    }
+    return LAM_OK;
+}
+
+/* ---- errors and the watchdog ---- */
+
+static void poison(struct lam_pipeline *p) {
+    for (int j = 0; j < p->blocks; j++) {
+        if (p->links[j].queue) lam_queue_poison(p->links[j].queue);
+        if (p->twins[j].versions) lam_versions_poison(p->twins[j].versions);
+    }
+}
+
+void lam_pipeline_fail(struct lam_pipeline *p, lam_status status) {
+    pthread_mutex_lock(&p->mutex);
+    if (p->error.status == LAM_OK && !p->stopping) lam_error_save(&p->error, status);
+    pthread_cond_broadcast(&p->moved);
+    pthread_mutex_unlock(&p->mutex);
+    poison(p);
+}
+
+/* The first error, if there was one; else what this call found. */
+static lam_status first_error(struct lam_pipeline *p, lam_status status) {
+    pthread_mutex_lock(&p->mutex);
+    struct lam_error error = p->error;
+    pthread_mutex_unlock(&p->mutex);
+    return error.status != LAM_OK ? lam_error_restore(&error) : status;
+}
+
+static uint64_t all_actions(const struct lam_pipeline *p) {
+    uint64_t sum = 0;
+    for (int d = 0; d < p->devices; d++) sum += atomic_load(&p->workers[d].actions);
+    return sum;
+}
+
+static bool all_done(const struct lam_pipeline *p) {
+    for (int d = 0; d < p->devices; d++)
+        if (p->workers[d].done < p->handed_in) return false;
+    return true;
+}
+
+char *lam_pipeline_text(const struct lam_pipeline *p) {
+    static const char *const doing[DOING_STATES] = {"idle", "working", "waiting for a batch", "waiting for a snapshot",
+                                                    "waiting for room in the next queue"};
+    char *text = NULL;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    if (!file) return NULL;
+    for (int d = 0; d < p->devices; d++) {
+        const struct worker *w = &p->workers[d];
+        fprintf(file, "%s%s: %s at step %llu", d ? "; " : "", lam_device_name(w->stage.device),
+                doing[atomic_load(&w->doing)], (unsigned long long)atomic_load(&w->step) + 1);
+        struct lam_queue *queue = p->links[w->first_block].queue;
+        if (d > 0) fprintf(file, ", %d of %d batches in its queue", lam_queue_waiting(queue), lam_queue_slots(queue));
+    }
+    fclose(file);
+    return text;
+}
+
+/* Says so, once, when nothing has moved for a while though there is work. */
+static void *watch(void *argument) {
+    struct lam_pipeline *p = argument;
+    uint64_t last = 0;
+    bool said = false;
+    pthread_mutex_lock(&p->mutex);
+    while (!p->stopping && p->error.status == LAM_OK) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        double at = (double)until.tv_sec + 1e-9 * (double)until.tv_nsec + p->options.watchdog_seconds;
+        until = (struct timespec){(time_t)at, (long)(1e9 * (at - (double)(time_t)at))};
+        while (!p->stopping && p->error.status == LAM_OK &&
+               pthread_cond_clockwait(&p->moved, &p->mutex, CLOCK_MONOTONIC, &until) == 0)
+            ;
+        uint64_t now = all_actions(p);
+        bool stuck = now == last && !all_done(p) && !p->stopping;
+        last = now;
+        if (stuck && !said) {
+            char *text = lam_pipeline_text(p);
+            lam_log(LAM_LOG_WARNING, "nothing has moved for %g s: %s", p->options.watchdog_seconds,
+                    text ? text : "out of memory");
+            free(text);
+        }
+        said = stuck;
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static lam_status start_twins(struct lam_pipeline *p, uint64_t step, bool fresh) {
+    for (int j = 0; j + 1 < p->blocks; j++) {
+        const struct followed *twins = &p->twins[j];
+        if (!twins->versions) continue;
+        lam_versions_start(twins->versions, step);
+        LAM_TRY(lam_worker_publish(&p->workers[p->device_of[j + 1]], j + 1));
+        if (fresh)
+            LAM_TRY(lam_block_follow(p->options.blocks[j], twins->places[step % (uint64_t)twins->kept], 0));
+    }
+    return LAM_OK;
+}
+
+lam_status lam_pipeline_start(struct lam_pipeline *p, uint64_t step, bool fresh) {
+    if (p->started) return lam_fail(LAM_ERR_INTERNAL, "the pipeline runs already");
+    LAM_TRY(start_twins(p, step, fresh));
+    p->started = true;
+    lam_pipeline_reset_times(p);
+    if (p->options.schedule == LAM_PIPELINE_SEQUENTIAL) return LAM_OK;
+    for (int d = 0; d < p->devices; d++) {
+        if (pthread_create(&p->workers[d].thread, NULL, lam_worker_loop, &p->workers[d]) != 0)
+            return lam_fail(LAM_ERR_NO_MEMORY, "a worker thread could not be started");
+        p->workers[d].running = true;
+    }
+    if (p->options.watchdog_seconds > 0) p->watched = pthread_create(&p->watchdog, NULL, watch, p) == 0;
+    return LAM_OK;
+}
+
+static void stop(struct lam_pipeline *p) {
+    pthread_mutex_lock(&p->mutex);
+    p->stopping = true;
+    pthread_cond_broadcast(&p->moved);
+    pthread_mutex_unlock(&p->mutex);
+    if (p->workers && p->links && p->twins) poison(p);
+    for (int d = 0; d < p->devices; d++)
+        if (p->workers[d].running) pthread_join(p->workers[d].thread, NULL);
+    if (p->watched) pthread_join(p->watchdog, NULL);
+}
+
+static void destroy_link(struct link *link) {
+    for (int i = 0; link->queue && i < lam_queue_slots(link->queue); i++) {
+        for (int f = 0; f < LAM_MAX_FIELDS; f++) lam_device_free(link->device, link->messages[i].batch.data[f]);
+        free(link->messages[i].indices);
+    }
+    free(link->messages);
+    lam_queue_destroy(link->queue);
+}
+
+void lam_pipeline_destroy(struct lam_pipeline *p) {
+    if (!p) return;
+    stop(p);
+    for (int j = 0; j < p->blocks; j++) {
+        if (p->links && j == 0 && p->links[0].messages) {
+            struct message *first = &p->links[0].messages[0]; /* its data is the loader's */
+            if (first->loan) first->release(first->release_context, first->loan);
+            memset(first->batch.data, 0, sizeof first->batch.data);
+        }
+        for (int i = 0; p->twins && i < p->twins[j].kept && p->twins[j].places; i++)
+            lam_device_free(lam_block_device(p->options.blocks[j]), p->twins[j].places[i]);
+        if (p->twins) free(p->twins[j].places);
+        if (p->twins) lam_versions_destroy(p->twins[j].versions);
+        if (p->links) destroy_link(&p->links[j]);
+        lam_block_on_output(p->options.blocks[j], NULL, NULL);
+    }
+    for (int d = 0; d < p->devices; d++) lam_stage_free(&p->workers[d].stage);
+    free(p->workers);
+    free(p->device_of);
+    free(p->links);
+    free(p->twins);
+    free(p->hooks);
+    pthread_cond_destroy(&p->moved);
+    pthread_mutex_destroy(&p->mutex);
+    free(p);
+}
+
+/* ---- batches ---- */
+
+static lam_status hand_in(struct lam_pipeline *p, const struct message *message) {
+    struct link *entry = &p->links[0];
+    int slot;
+    lam_status status = p->started ? lam_queue_acquire(entry->queue, &slot)
+                                   : lam_fail(LAM_ERR_INTERNAL, "the pipeline was not started");
+    if (status != LAM_OK) {
+        message->release(message->release_context, message->loan);
+        return first_error(p, status);
+    }
+    struct message *to = &entry->messages[slot];
+    int64_t *indices = to->indices;
+    *to = *message;
+    to->indices = indices;
+    pthread_mutex_lock(&p->mutex);
+    p->handed_in++;
+    pthread_mutex_unlock(&p->mutex);
+    lam_queue_publish(entry->queue);
+    if (p->options.schedule == LAM_PIPELINE_PPLL) return LAM_OK;
+    double begin = lam_seconds();
+    status = LAM_OK;
+    for (int d = 0; d < p->devices && status == LAM_OK; d++) status = lam_worker_message(&p->workers[d]);
+    p->inside += lam_seconds() - begin;
+    if (status != LAM_OK) lam_pipeline_fail(p, status);
+    return status == LAM_OK ? LAM_OK : first_error(p, status);
+}
+
+lam_status lam_pipeline_train(struct lam_pipeline *p, struct lam_batch *batch, lam_pipeline_release release,
+                              void *release_context, float learning_rate, uint64_t step) {
+    struct message message = {.kind = MESSAGE_TRAIN,
+                              .batch = *batch,
+                              .learning_rate = learning_rate,
+                              .step = step,
+                              .loan = batch,
+                              .release = release,
+                              .release_context = release_context};
+    return hand_in(p, &message);
+}
+
+lam_status lam_pipeline_evaluate(struct lam_pipeline *p, struct lam_batch *batch, lam_pipeline_release release,
+                                 void *release_context) {
+    struct message message = {.kind = MESSAGE_EVALUATE,
+                              .batch = *batch,
+                              .loan = batch,
+                              .release = release,
+                              .release_context = release_context};
+    return hand_in(p, &message);
+}
+
+lam_status lam_pipeline_drain(struct lam_pipeline *p) {
+    pthread_mutex_lock(&p->mutex);
+    while (p->error.status == LAM_OK && !all_done(p)) pthread_cond_wait(&p->moved, &p->mutex);
+    pthread_mutex_unlock(&p->mutex);
+    return first_error(p, LAM_OK);
+}
+
+/* ---- times ---- */
+
+struct lam_pipeline_times lam_pipeline_times(const struct lam_pipeline *p, int device) {
+    const struct worker *w = &p->workers[device];
+    struct lam_pipeline_times times = {.busy = 1e-9 * (double)atomic_load(&w->busy),
+                                       .starved = 1e-9 * (double)atomic_load(&w->starved),
+                                       .blocked = 1e-9 * (double)atomic_load(&w->blocked)};
+    if (p->options.schedule == LAM_PIPELINE_SEQUENTIAL) times.starved = p->inside - times.busy - times.blocked;
+    return times;
+}
+
+void lam_pipeline_reset_times(struct lam_pipeline *p) {
+    atomic_store(&p->reset_at, lam_seconds());
+    p->inside = 0;
+    for (int d = 0; d < p->devices; d++) {
+        atomic_store(&p->workers[d].busy, 0);
+        atomic_store(&p->workers[d].starved, 0);
+        atomic_store(&p->workers[d].blocked, 0);
+    }
+}

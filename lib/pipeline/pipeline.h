@@ -1,0 +1,105 @@
+/* The pipeline: blocks on their devices, fed with batches, under a schedule.
+ *
+ *     struct lam_pipeline_options options = {.blocks = blocks, .block_count = 4, .schedule = LAM_PIPELINE_PPLL,
+ *                                            .queue = 2, .ema_momentum = 0.995f, .seed = 1, .context = run,
+ *                                            .step_done = log_step, .evaluated = count_right};
+ *     LAM_TRY(lam_pipeline_create(&options, &pipeline));         // 1. stages and queues; nothing is allocated
+ *     need = lam_pipeline_memory(pipeline, 0);                   //    forecast for the first device
+ *     LAM_TRY(lam_pipeline_allocate(pipeline));                  // 2. all device memory, parameters included
+ *     ... initial weights, or those of a checkpoint, into the blocks' parameters ...
+ *     LAM_TRY(lam_pipeline_start(pipeline, step, true));         // 3. twins of a new run; the workers
+ *     LAM_TRY(lam_pipeline_train(pipeline, batch, release, loader, rate, step));      // 4. any number of them
+ *     LAM_TRY(lam_pipeline_drain(pipeline));                     // 5. now every block has done every step
+ *
+ * PPLL (arXiv 2411.12780): a worker thread per device takes a batch from its queue, runs its blocks one after another, and
+ * hands what each gives out to the next block as soon as its forward pass is through; nothing comes back but tagged
+ * snapshots of parameters for EMA twins. SEQUENTIAL does the same steps in the caller's thread, one block after another:
+ * plain local learning. Both do exactly the same arithmetic: what a block computes depends on the batch, its own state and
+ * the snapshot for this step, never on timing; so the parameters after any number of steps agree to the bit.
+ *
+ * Snapshots. At the end of its step t block j needs block j + 1's parameters after t updates (METHODS: exact EMA), or, with
+ * ema_lag L, after t - L, at least 0. Block j + 1 publishes version t + 1 at the end of its step t.
+ *
+ * Memory. Between two blocks on different devices stand queue + 1 slots (one is being filled while `queue` wait or are
+ * worked on), on the same device one; they belong to the receiver's device, kind "queue". Between CPU devices a slot is the very
+ * memory that the sender's last op writes and the receiver's first op reads.
+ *
+ * Errors. The first one anywhere poisons all queues; the workers stop, and every call from then on returns it.
+ */
+#ifndef LAM_PIPELINE_PIPELINE_H
+#define LAM_PIPELINE_PIPELINE_H
+
+#include "local/stage.h"
+#include "pipeline/trace.h"
+
+enum lam_pipeline_schedule { LAM_PIPELINE_SEQUENTIAL, LAM_PIPELINE_PPLL };
+
+/* A step of one block, told when it is done. */
+struct lam_pipeline_step {
+    int block; /* from 0 */
+    const struct lam_block *of;
+    const struct lam_batch *batch;
+    uint64_t step;
+    float loss;
+};
+
+struct lam_pipeline_options {
+    struct lam_block *const *blocks; /* not owned; in order, those of one device next to each other */
+    int block_count;
+    enum lam_pipeline_schedule schedule;
+    int queue; /* >= 1 */
+    float ema_momentum;
+    int ema_lag;
+    uint64_t seed;
+    struct lam_trace *trace; /* NULL: none. Lane d belongs to device d. */
+
+    void *context;
+    /* Called by the block's worker after each step of a block, in order of the steps; calls for different devices come at
+     * the same time. batch's data may not be touched. */
+    lam_status (*step_done)(void *context, const struct lam_pipeline_step *step);
+    /* Called by the last block's worker after an evaluation batch, in order. */
+    lam_status (*evaluated)(void *context, struct lam_block *block, const struct lam_batch *batch);
+
+    double watchdog_seconds; /* nothing moves for so long: states go to the log as a warning; 0 = never */
+    unsigned longest_delay;  /* microseconds; tests: workers sleep at random, up to so long, between their actions */
+};
+
+struct lam_pipeline;
+
+lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struct lam_pipeline **pipeline);
+void lam_pipeline_destroy(struct lam_pipeline *pipeline); /* stops the workers first. NULL is allowed */
+
+/* Devices in order of the network. */
+int lam_pipeline_devices(const struct lam_pipeline *pipeline);
+const struct lam_stage *lam_pipeline_stage(const struct lam_pipeline *pipeline, int device);
+/* All that a device needs, by kind: its blocks, its queue and its snapshots. Known after create. */
+struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *pipeline, int device);
+lam_status lam_pipeline_allocate(struct lam_pipeline *pipeline);
+
+/* `step` updates have been done. fresh: twins start as what they follow; else they are as a checkpoint left them. */
+lam_status lam_pipeline_start(struct lam_pipeline *pipeline, uint64_t step, bool fresh);
+
+/* Hands a batch in: release(release_context, batch) is called when the first block has finished with it, also after an
+ * error. Waits while the first device is busy. Steps must follow each other. */
+typedef void (*lam_pipeline_release)(void *context, struct lam_batch *batch);
+lam_status lam_pipeline_train(struct lam_pipeline *pipeline, struct lam_batch *batch, lam_pipeline_release release,
+                              void *release_context, float learning_rate, uint64_t step);
+/* Forward through all blocks in evaluation mode; results come to options.evaluated. Drain before and after. */
+lam_status lam_pipeline_evaluate(struct lam_pipeline *pipeline, struct lam_batch *batch, lam_pipeline_release release,
+                                 void *release_context);
+/* Waits until everything that was handed in is done. */
+lam_status lam_pipeline_drain(struct lam_pipeline *pipeline);
+
+/* Seconds of a device since the last reset, by what it did; under SEQUENTIAL waiting is the other devices' work. */
+struct lam_pipeline_times {
+    double busy;    /* computing */
+    double starved; /* waiting for a batch or a snapshot */
+    double blocked; /* waiting for room in the next queue */
+};
+struct lam_pipeline_times lam_pipeline_times(const struct lam_pipeline *pipeline, int device);
+void lam_pipeline_reset_times(struct lam_pipeline *pipeline); /* after a drain */
+
+/* One line per device: what its worker does, at which step, and how full its queue is. Caller frees; NULL: no memory. */
+char *lam_pipeline_text(const struct lam_pipeline *pipeline);
+
+#endif

@@ -1,0 +1,194 @@
+/* What a device does with a batch: its blocks one after another, each handing on as early as it can. */
+#include <string.h>
+#include <time.h>
+
+#include "base/files.h"
+#include "base/rng.h"
+#include "pipeline/internal.h"
+
+/* ---- time ---- */
+
+static void add_seconds(_Atomic uint64_t *to, double seconds) {
+    if (seconds > 0) atomic_fetch_add(to, (uint64_t)(1e9 * seconds));
+}
+
+static void enter(struct worker *w, enum doing doing) {
+    atomic_store(&w->doing, doing);
+    atomic_fetch_add(&w->actions, 1);
+}
+
+/* A wait that began at `begin` is over. What was before the last reset of the times does not count. */
+static void waited(struct worker *w, _Atomic uint64_t *to, enum lam_trace_kind kind, int block, uint64_t step,
+                   double begin) {
+    double end = lam_seconds(), from = atomic_load(&w->pipeline->reset_at);
+    add_seconds(to, end - (begin > from ? begin : from));
+    if (end - begin > 2e-5) lam_trace_span(w->pipeline->options.trace, w->device, kind, block, step, begin, end);
+    enter(w, DOING_WORK);
+}
+
+/* Tests: a random pause, so that every order of events comes up. */
+static void delay(struct worker *w) {
+    unsigned longest = w->pipeline->options.longest_delay;
+    if (!longest) return;
+    struct lam_rng rng = lam_rng_make(w->pipeline->options.seed, LAM_RNG_TEST, (uint64_t)w->device, w->delays++);
+    struct timespec pause = {.tv_nsec = (long)(1000.0 * longest * (double)lam_rng_uniform(&rng))};
+    nanosleep(&pause, NULL);
+}
+
+/* ---- handing on ---- */
+
+/* Told by a thread of the device, in the midst of a step. */
+void lam_worker_output_done(void *context) {
+    struct hook *hook = context;
+    hook->worker->forward_end = lam_seconds();
+    lam_queue_publish(hook->queue);
+}
+
+static size_t field_bytes(const struct lam_field *field, int batch) {
+    return (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)batch;
+}
+
+/* Everything of a message but the activation: who the samples are, and, in training, the fields that losses read. */
+static lam_status fill(const struct worker *w, int block, const struct message *from, struct message *to) {
+    const struct lam_block_options *options = lam_block_options(w->pipeline->options.blocks[block]);
+    const struct lam_backend *backend = lam_device_backend(w->stage.device);
+    to->kind = from->kind;
+    to->learning_rate = from->learning_rate;
+    to->step = from->step;
+    to->batch.count = from->batch.count;
+    to->batch.epoch = from->batch.epoch;
+    to->batch.number = from->batch.number;
+    memcpy(to->indices, from->batch.indices, (size_t)from->batch.count * sizeof *to->indices);
+    for (int f = 1; f < options->network->field_count; f++) {
+        if (from->kind == MESSAGE_EVALUATE) continue;
+        size_t bytes = field_bytes(&options->network->fields[f], from->batch.count);
+        LAM_TRY(backend->copy(lam_device_stream(w->stage.device), to->batch.data[f], from->batch.data[f], bytes));
+    }
+    return LAM_OK;
+}
+
+static lam_status acquire(struct worker *w, int block, const struct message *in, struct message **out) {
+    struct lam_pipeline *p = w->pipeline;
+    *out = NULL;
+    if (block + 1 == p->blocks) return LAM_OK;
+    int slot;
+    double begin = lam_seconds();
+    enter(w, DOING_BLOCKED);
+    LAM_TRY(lam_queue_acquire(p->links[block + 1].queue, &slot));
+    waited(w, &w->blocked, LAM_TRACE_BLOCKED, block + 1, in->step, begin);
+    *out = &p->links[block + 1].messages[slot];
+    return fill(w, block, in, *out);
+}
+
+/* ---- snapshots ---- */
+
+lam_status lam_worker_publish(struct worker *w, int block) {
+    struct lam_pipeline *p = w->pipeline;
+    if (block == 0 || !p->twins[block - 1].versions) return LAM_OK;
+    const struct followed *followed = &p->twins[block - 1];
+    int place;
+    LAM_TRY(lam_versions_acquire(followed->versions, &place));
+    LAM_TRY(lam_block_pack(p->options.blocks[block], p->options.blocks[block - 1], followed->places[place]));
+    lam_versions_publish(followed->versions);
+    return LAM_OK;
+}
+
+static lam_status follow(struct worker *w, int block, uint64_t step) {
+    struct lam_pipeline *p = w->pipeline;
+    const struct followed *followed = &p->twins[block];
+    if (!followed->versions) return LAM_OK;
+    uint64_t lag = (uint64_t)p->options.ema_lag;
+    int place;
+    double begin = lam_seconds();
+    enter(w, DOING_SNAPSHOT);
+    LAM_TRY(lam_versions_read(followed->versions, step > lag ? step - lag : 0, &place));
+    waited(w, &w->starved, LAM_TRACE_STARVED, block + 1, step, begin);
+    return lam_block_follow(p->options.blocks[block], followed->places[place], p->options.ema_momentum);
+}
+
+/* ---- a block's part ---- */
+
+static void trace_step(struct worker *w, int block, uint64_t step, double begin, double end) {
+    struct lam_trace *trace = w->pipeline->options.trace;
+    if (w->forward_end > 0) {
+        lam_trace_span(trace, w->device, LAM_TRACE_FORWARD, block + 1, step, begin, w->forward_end);
+        lam_trace_span(trace, w->device, LAM_TRACE_BACKWARD, block + 1, step, w->forward_end, end);
+    } else {
+        lam_trace_span(trace, w->device, LAM_TRACE_STEP, block + 1, step, begin, end);
+    }
+}
+
+static lam_status train(struct worker *w, int block, const struct message *in, struct message *out) {
+    struct lam_pipeline *p = w->pipeline;
+    struct lam_block_step step = {.batch = &in->batch,
+                                  .output = out ? out->batch.data[0] : NULL,
+                                  .learning_rate = in->learning_rate,
+                                  .seed = p->options.seed,
+                                  .step = in->step};
+    struct lam_pipeline_step told = {
+        .block = block, .of = p->options.blocks[block], .batch = &in->batch, .step = in->step};
+    double begin = lam_seconds();
+    w->forward_end = 0;
+    LAM_TRY(lam_block_train(p->options.blocks[block], &step, &told.loss));
+    delay(w);
+    LAM_TRY(lam_worker_publish(w, block));
+    double end = lam_seconds();
+    trace_step(w, block, in->step, begin, end);
+    add_seconds(&w->busy, end - begin);
+    LAM_TRY(follow(w, block, in->step));
+    return p->options.step_done ? p->options.step_done(p->options.context, &told) : LAM_OK;
+}
+
+static lam_status evaluate(struct worker *w, int block, const struct message *in, struct message *out) {
+    struct lam_pipeline *p = w->pipeline;
+    double begin = lam_seconds();
+    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &in->batch, out ? out->batch.data[0] : NULL));
+    if (out) lam_queue_publish(p->links[block + 1].queue);
+    if (!out && p->options.evaluated)
+        LAM_TRY(p->options.evaluated(p->options.context, p->options.blocks[block], &in->batch));
+    double end = lam_seconds();
+    lam_trace_span(p->options.trace, w->device, LAM_TRACE_EVALUATE, block + 1, in->step, begin, end);
+    add_seconds(&w->busy, end - begin);
+    return LAM_OK;
+}
+
+static lam_status run_block(struct worker *w, int block) {
+    struct lam_pipeline *p = w->pipeline;
+    struct link *link = &p->links[block];
+    int slot;
+    double begin = lam_seconds();
+    enter(w, DOING_STARVED);
+    LAM_TRY(lam_queue_take(link->queue, &slot));
+    struct message *in = &link->messages[slot], *out;
+    waited(w, &w->starved, LAM_TRACE_STARVED, block + 1, in->step, begin);
+    atomic_store(&w->step, in->step);
+    delay(w);
+    lam_status status = acquire(w, block, in, &out);
+    delay(w);
+    if (status == LAM_OK)
+        status = in->kind == MESSAGE_TRAIN ? train(w, block, in, out) : evaluate(w, block, in, out);
+    if (in->loan) in->release(in->release_context, in->loan);
+    in->loan = NULL;
+    delay(w);
+    lam_queue_release(link->queue);
+    return status;
+}
+
+lam_status lam_worker_message(struct worker *w) {
+    struct lam_pipeline *p = w->pipeline;
+    for (int i = 0; i < w->stage.count; i++) LAM_TRY(run_block(w, w->first_block + i));
+    enter(w, DOING_NOTHING);
+    pthread_mutex_lock(&p->mutex);
+    w->done++;
+    pthread_cond_broadcast(&p->moved);
+    pthread_mutex_unlock(&p->mutex);
+    return LAM_OK;
+}
+
+void *lam_worker_loop(void *argument) {
+    struct worker *w = argument;
+    lam_status status = LAM_OK;
+    while (status == LAM_OK) status = lam_worker_message(w);
+    lam_pipeline_fail(w->pipeline, status);
+    return NULL;
+}
