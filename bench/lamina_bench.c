@@ -14,7 +14,7 @@
 #include "base/options.h"
 #include "base/rng.h"
 #include "bench/peak.h"
-#include "local/block.h"
+#include "local/stage.h"
 #include "nn/model.h"
 
 struct config {
@@ -145,6 +145,7 @@ struct bench {
     struct lam_field fields[2];
     struct lam_tuning *tuning;
     struct lam_block *block;
+    struct lam_stage stage;
     struct lam_batch batch;
 };
 
@@ -211,12 +212,14 @@ static lam_status set_up(struct bench *b) {
     LAM_TRY(lam_block_create(&block, b->device, &b->block));
     if (*b->config.tuning_file) LAM_TRY(lam_tuning_save(b->tuning, b->config.tuning_file));
     lam_device_memory_reset_peak(b->device);
-    LAM_TRY(lam_block_allocate(b->block));
+    b->stage = (struct lam_stage){.device = b->device, .blocks = &b->block, .count = 1};
+    LAM_TRY(lam_stage_allocate(&b->stage));
     LAM_TRY(lam_params_init(lam_block_params(b->block), 1));
     return make_batch(b);
 }
 
 static void tear_down(struct bench *b) {
+    lam_stage_free(&b->stage);
     lam_block_destroy(b->block);
     lam_tuning_destroy(b->tuning);
     lam_model_destroy(b->model);
@@ -239,7 +242,7 @@ static lam_status time_steps(struct bench *b, double *median) {
         if (i == 0 && b->config.profile)
             lam_program_profile(lam_block_program(b->block, LAM_BLOCK_TRAIN), true);
         double start = lam_seconds();
-        status = lam_block_train(b->block, &b->batch, 1e-3f, 1, (uint64_t)(i + WARM_UP), &loss);
+        status = lam_block_train(b->block, &(struct lam_block_step){.batch=&b->batch,.learning_rate=1e-3f,.seed=1,.step=(uint64_t)(i + WARM_UP)}, &loss);
         if (i >= 0) seconds[i] = lam_seconds() - start;
     }
     qsort(seconds, (size_t)steps, sizeof *seconds, ascending);
@@ -257,7 +260,7 @@ struct floor_time {
 static struct floor_time find_floor(const struct bench *b, const struct peak *peak) {
     double parameters = (double)lam_params_count(lam_block_params(b->block)) * sizeof(float);
     struct floor_time f = {
-        .flops = lam_block_forward_flops(b->block) + lam_block_backward_flops(b->block),
+        .flops = lam_block_training_flops(b->block),
         .bytes = 2.0 * (double)lam_program_activation_bytes(lam_block_program(b->block, LAM_BLOCK_TRAIN)) +
                  8 * parameters,
     };

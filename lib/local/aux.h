@@ -37,7 +37,8 @@ struct lam_network {
      * inputs[0] is there in the first block alone. */
     lam_value (*build_output)(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs);
     /* The task's own head made small, behind features of any unit; declares "loss" (and others), returns the loss. */
-    lam_value (*build_local_head)(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs);
+    lam_value (*build_local_head)(void *context, struct lam_graph *graph, lam_value x,
+                                  const lam_value *inputs);
 };
 
 struct lam_aux_options {

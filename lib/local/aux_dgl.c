@@ -2,7 +2,8 @@
  * right behind the block. */
 #include "local/aux.h"
 
-static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h, const lam_value *inputs) {
+static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
+                       const lam_value *inputs) {
     return site->network->build_local_head(site->network->context, graph, h, inputs);
 }
 

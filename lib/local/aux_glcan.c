@@ -19,7 +19,8 @@ static lam_value build_units(const struct lam_aux_site *site, struct lam_graph *
     return x;
 }
 
-static lam_value build_branch(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h, bool twin) {
+static lam_value build_branch(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
+                              bool twin) {
     lam_graph_push_scope(graph, twin ? LAM_AUX_TWIN : "lb");
     lam_graph_freeze(graph, twin);
     lam_value y = build_units(site, graph, h);
@@ -38,7 +39,8 @@ static lam_value build_global(const struct lam_aux_site *site, struct lam_graph 
     return options->fixed_mix ? lam_add(graph, lb, twin) : lam_mix(graph, lb, twin, "mix", 1.0f);
 }
 
-static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h, const lam_value *inputs) {
+static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
+                       const lam_value *inputs) {
     lam_value u = build_global(site, graph, h);
     return site->network->build_local_head(site->network->context, graph, u, inputs);
 }

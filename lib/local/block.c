@@ -71,7 +71,8 @@ static lam_value build_auxiliary(const struct lam_block *block, struct lam_graph
 }
 
 /* What stands behind the block's units: the task's output, or the border and the auxiliary network. */
-static lam_value build_end(struct lam_block *block, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+static lam_value build_end(struct lam_block *block, struct lam_graph *graph, lam_value x,
+                           const lam_value *inputs) {
     const struct lam_network *network = block->options.network;
     if (is_last(block)) return network->build_output(network->context, graph, x, inputs);
     lam_graph_border_output(graph, OUTPUT_NAME, x, false);
@@ -118,7 +119,8 @@ static void name_block(struct lam_block *block) {
 static lam_status create(struct lam_block *b) {
     const struct lam_block_options *options = &b->options;
     if (!options->evaluation_only && !is_last(b) && !options->aux)
-        return lam_fail(LAM_ERR_INTERNAL, "%s: has neither the network's end nor an auxiliary network", b->name);
+        return lam_fail(LAM_ERR_INTERNAL, "%s: has neither the network's end nor an auxiliary network",
+                        b->name);
     LAM_TRY(lam_params_create(&b->params));
     if (!options->evaluation_only) LAM_TRY(build_and_compile(b, LAM_BLOCK_TRAIN));
     if (!options->evaluation_only && options->tail) LAM_TRY(build_and_compile(b, LAM_BLOCK_TAIL));
@@ -202,7 +204,8 @@ void lam_block_attach(struct lam_block *block, void *activations, size_t activat
         size_t offset;
         if (!block->programs[i]) continue;
         bool within = activations && workspace_within(block->programs[i], activation_bytes, &offset);
-        lam_program_attach(block->programs[i], activations, within ? (char *)activations + offset : workspace);
+        lam_program_attach(block->programs[i], activations,
+                           within ? (char *)activations + offset : workspace);
     }
 }
 
@@ -228,7 +231,8 @@ lam_status lam_block_check_border(const struct lam_block *block, const struct la
     const struct lam_program *program = next->programs[LAM_BLOCK_EVAL];
     struct lam_tensor_desc from = output_desc(block);
     struct lam_tensor_desc to = lam_program_input_desc(program, lam_program_input(program, INPUT_NAME));
-    if (from.dtype == to.dtype && from.layout == to.layout && lam_shape_equal(from.shape, to.shape)) return LAM_OK;
+    if (from.dtype == to.dtype && from.layout == to.layout && lam_shape_equal(from.shape, to.shape))
+        return LAM_OK;
     return lam_fail(LAM_ERR_INTERNAL, "%s does not read what %s writes", next->name, block->name);
 }
 
@@ -309,16 +313,17 @@ lam_status lam_block_train(struct lam_block *block, const struct lam_block_step 
     LAM_TRY(run(block, which, batch, step->output, step->seed, step->step));
     block->last = block->programs[which];
     LAM_TRY(lam_program_read(block->last, "loss", loss, sizeof *loss));
-    lam_status status = isfinite(*loss) ? lam_optimizer_step(block->optimizer, step->learning_rate, step->step)
-                                        : blame(block, batch, *loss);
+    lam_status status = isfinite(*loss)
+                            ? lam_optimizer_step(block->optimizer, step->learning_rate, step->step)
+                            : blame(block, batch, *loss);
     return status == LAM_OK ? LAM_OK : lam_fail_in(status, block->name);
 }
 
 void lam_block_on_output(struct lam_block *block, lam_program_done done, void *context) {
     for (int i = 0; i < LAM_BLOCK_EVAL; i++)
         if (block->programs[i] && !is_last(block))
-            lam_program_on_output(block->programs[i], lam_program_output(block->programs[i], OUTPUT_NAME), done,
-                                  context);
+            lam_program_on_output(block->programs[i], lam_program_output(block->programs[i], OUTPUT_NAME),
+                                  done, context);
 }
 
 lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *output) {

@@ -33,10 +33,10 @@ struct lam_border {
 
 struct lam_block_options {
     const struct lam_network *network;
-    int number;           /* from 1: names auxiliary parameters */
-    int first, last;      /* units */
-    int next_last;        /* last unit of the next block, if there is one */
-    struct lam_border in; /* of the block before, where first > 0 (lam_block_border) */
+    int number;                /* from 1: names auxiliary parameters */
+    int first, last;           /* units */
+    int next_last;             /* last unit of the next block, if there is one */
+    struct lam_border in;      /* of the block before, where first > 0 (lam_block_border) */
     const struct lam_aux *aux; /* where last is not the network's last unit; NULL: only evaluation */
     struct lam_aux_options aux_options;
     int batch;            /* samples of a full batch; evaluation batches are as large */
@@ -71,7 +71,8 @@ void lam_block_attach(struct lam_block *block, void *activations, size_t activat
 
 /* What it gives out. Last block: shape of rank 0. */
 struct lam_border lam_block_border(const struct lam_block *block);
-size_t lam_block_output_bytes(const struct lam_block *block); /* of a full batch, as it is stored; 0: last block */
+size_t
+lam_block_output_bytes(const struct lam_block *block); /* of a full batch, as it is stored; 0: last block */
 /* LAM_ERR_INTERNAL where the next block would not read what this one writes. */
 lam_status lam_block_check_border(const struct lam_block *block, const struct lam_block *next);
 
@@ -113,7 +114,9 @@ struct lam_optimizer *lam_block_optimizer(const struct lam_block *block); /* NUL
 struct lam_program *lam_block_program(const struct lam_block *block, enum lam_block_program which);
 /* The program of the last lam_block_train. */
 struct lam_program *lam_block_last_program(const struct lam_block *block);
-double lam_block_forward_flops(const struct lam_block *block);  /* of a full batch, without the auxiliary network */
-double lam_block_training_flops(const struct lam_block *block); /* forward, backward and auxiliary; 0: evaluation only */
+double
+lam_block_forward_flops(const struct lam_block *block); /* of a full batch, without the auxiliary network */
+double lam_block_training_flops(
+    const struct lam_block *block); /* forward, backward and auxiliary; 0: evaluation only */
 
 #endif

@@ -29,7 +29,7 @@ struct message {
 
 struct link {
     struct lam_queue *queue;
-    struct message *messages; /* as many as the queue has slots */
+    struct message *messages;  /* as many as the queue has slots */
     struct lam_device *device; /* receiver */
     size_t slot_bytes;
 };
@@ -51,13 +51,13 @@ struct worker {
     int first_block;
     pthread_t thread;
     bool running;
-    uint64_t done;           /* messages that all its blocks have done; pipeline->mutex */
+    uint64_t done;            /* messages that all its blocks have done; pipeline->mutex */
     _Atomic uint64_t actions; /* grows with everything it does */
     _Atomic int doing;
     _Atomic uint64_t step;
     _Atomic uint64_t busy, starved, blocked; /* nanoseconds */
-    double forward_end; /* of the step in work, told by the output's hook; 0: not yet */
-    uint64_t delays;    /* drawn so far */
+    double forward_end;                      /* of the step in work, told by the output's hook; 0: not yet */
+    uint64_t delays;                         /* drawn so far */
 };
 
 struct lam_pipeline {
@@ -70,7 +70,7 @@ struct lam_pipeline {
     struct hook {
         struct worker *worker;
         struct lam_queue *queue;
-    } *hooks; /* by block */
+    } * hooks; /* by block */
     pthread_mutex_t mutex;
     pthread_cond_t moved;
     struct lam_error error; /* the first one; status LAM_OK: none */

@@ -22,7 +22,8 @@ static lam_status find_stages(struct lam_pipeline *p) {
         bool same = j > 0 && lam_block_device(blocks[j - 1]) == device;
         for (int d = 0; d + (same ? 1 : 0) < p->devices; d++)
             if (p->workers[d].stage.device == device)
-                return lam_fail(LAM_ERR_INTERNAL, "blocks of %s are not next to each other", lam_device_name(device));
+                return lam_fail(LAM_ERR_INTERNAL, "blocks of %s are not next to each other",
+                                lam_device_name(device));
         if (!same) {
             struct worker *w = &p->workers[p->devices];
             *w = (struct worker){.pipeline = p, .device = p->devices, .first_block = j};
@@ -42,8 +43,8 @@ static size_t slot_bytes(const struct lam_pipeline *p, int j) {
     const struct lam_network *network = options->network;
     size_t bytes = lam_block_output_bytes(p->options.blocks[j - 1]);
     for (int f = 1; f < network->field_count; f++)
-        bytes += (size_t)lam_shape_count(network->fields[f].shape) * lam_dtype_bytes(network->fields[f].dtype) *
-                 (size_t)options->batch;
+        bytes += (size_t)lam_shape_count(network->fields[f].shape) *
+                 lam_dtype_bytes(network->fields[f].dtype) * (size_t)options->batch;
     return bytes;
 }
 
@@ -101,7 +102,8 @@ static lam_status create(struct lam_pipeline *p) {
 
 lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struct lam_pipeline **pipeline) {
     if (options->block_count < 1 || options->queue < 1 || options->ema_lag < 0)
-        return lam_fail(LAM_ERR_INVALID, "a pipeline needs a block, a queue of at least 1 and a lag of at least 0");
+        return lam_fail(LAM_ERR_INVALID,
+                        "a pipeline needs a block, a queue of at least 1 and a lag of at least 0");
     struct lam_pipeline *p = calloc(1, sizeof *p);
     if (!p) return no_memory();
     p->options = *options;
@@ -132,7 +134,8 @@ struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int de
     struct lam_block_memory memory = lam_stage_memory(&w->stage);
     for (int j = w->first_block; j < w->first_block + w->stage.count; j++) {
         memory.bytes[LAM_MEMORY_QUEUE] += p->links[j].slot_bytes * (size_t)lam_queue_slots(p->links[j].queue);
-        memory.bytes[LAM_MEMORY_QUEUE] += (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
+        memory.bytes[LAM_MEMORY_QUEUE] +=
+            (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
     }
     return memory;
 }
@@ -145,7 +148,8 @@ static lam_status allocate_slot(struct lam_pipeline *p, int j, struct message *m
                              &message->batch.data[0]));
     for (int f = 1; f < options->network->field_count; f++) {
         const struct lam_field *field = &options->network->fields[f];
-        size_t bytes = (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)options->batch;
+        size_t bytes =
+            (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)options->batch;
         LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, bytes, &message->batch.data[f]));
     }
     return LAM_OK;
@@ -158,7 +162,8 @@ lam_status lam_pipeline_allocate(struct lam_pipeline *p) {
             LAM_TRY(allocate_slot(p, j, &p->links[j].messages[i]));
         for (int i = 0; i < p->twins[j].kept; i++)
             LAM_TRY(lam_device_alloc(lam_block_device(p->options.blocks[j]), LAM_MEMORY_QUEUE,
-                                     (size_t)p->twins[j].count * sizeof(float), (void **)&p->twins[j].places[i]));
+                                     (size_t)p->twins[j].count * sizeof(float),
+                                     (void **)&p->twins[j].places[i]));
     }
     return LAM_OK;
 }
@@ -201,7 +206,8 @@ static bool all_done(const struct lam_pipeline *p) {
 }
 
 char *lam_pipeline_text(const struct lam_pipeline *p) {
-    static const char *const doing[DOING_STATES] = {"idle", "working", "waiting for a batch", "waiting for a snapshot",
+    static const char *const doing[DOING_STATES] = {"idle", "working", "waiting for a batch",
+                                                    "waiting for a snapshot",
                                                     "waiting for room in the next queue"};
     char *text = NULL;
     size_t size;
@@ -212,7 +218,9 @@ char *lam_pipeline_text(const struct lam_pipeline *p) {
         fprintf(file, "%s%s: %s at step %llu", d ? "; " : "", lam_device_name(w->stage.device),
                 doing[atomic_load(&w->doing)], (unsigned long long)atomic_load(&w->step) + 1);
         struct lam_queue *queue = p->links[w->first_block].queue;
-        if (d > 0) fprintf(file, ", %d of %d batches in its queue", lam_queue_waiting(queue), lam_queue_slots(queue));
+        if (d > 0)
+            fprintf(file, ", %d of %d batches in its queue", lam_queue_waiting(queue),
+                    lam_queue_slots(queue));
     }
     fclose(file);
     return text;
@@ -289,7 +297,8 @@ static void stop(struct lam_pipeline *p) {
 
 static void destroy_link(struct link *link) {
     for (int i = 0; link->queue && i < lam_queue_slots(link->queue); i++) {
-        for (int f = 0; f < LAM_MAX_FIELDS; f++) lam_device_free(link->device, link->messages[i].batch.data[f]);
+        for (int f = 0; f < LAM_MAX_FIELDS; f++)
+            lam_device_free(link->device, link->messages[i].batch.data[f]);
         free(link->messages[i].indices);
     }
     free(link->messages);
@@ -363,8 +372,8 @@ lam_status lam_pipeline_train(struct lam_pipeline *p, struct lam_batch *batch, l
     return hand_in(p, &message);
 }
 
-lam_status lam_pipeline_evaluate(struct lam_pipeline *p, struct lam_batch *batch, lam_pipeline_release release,
-                                 void *release_context) {
+lam_status lam_pipeline_evaluate(struct lam_pipeline *p, struct lam_batch *batch,
+                                 lam_pipeline_release release, void *release_context) {
     struct message message = {.kind = MESSAGE_EVALUATE,
                               .batch = *batch,
                               .loan = batch,
@@ -387,7 +396,8 @@ struct lam_pipeline_times lam_pipeline_times(const struct lam_pipeline *p, int d
     struct lam_pipeline_times times = {.busy = 1e-9 * (double)atomic_load(&w->busy),
                                        .starved = 1e-9 * (double)atomic_load(&w->starved),
                                        .blocked = 1e-9 * (double)atomic_load(&w->blocked)};
-    if (p->options.schedule == LAM_PIPELINE_SEQUENTIAL) times.starved = p->inside - times.busy - times.blocked;
+    if (p->options.schedule == LAM_PIPELINE_SEQUENTIAL)
+        times.starved = p->inside - times.busy - times.blocked;
     return times;
 }
 

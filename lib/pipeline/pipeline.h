@@ -61,7 +61,8 @@ struct lam_pipeline_options {
     lam_status (*evaluated)(void *context, struct lam_block *block, const struct lam_batch *batch);
 
     double watchdog_seconds; /* nothing moves for so long: states go to the log as a warning; 0 = never */
-    unsigned longest_delay;  /* microseconds; tests: workers sleep at random, up to so long, between their actions */
+    unsigned
+        longest_delay; /* microseconds; tests: workers sleep at random, up to so long, between their actions */
 };
 
 struct lam_pipeline;
@@ -82,11 +83,12 @@ lam_status lam_pipeline_start(struct lam_pipeline *pipeline, uint64_t step, bool
 /* Hands a batch in: release(release_context, batch) is called when the first block has finished with it, also after an
  * error. Waits while the first device is busy. Steps must follow each other. */
 typedef void (*lam_pipeline_release)(void *context, struct lam_batch *batch);
-lam_status lam_pipeline_train(struct lam_pipeline *pipeline, struct lam_batch *batch, lam_pipeline_release release,
-                              void *release_context, float learning_rate, uint64_t step);
+lam_status lam_pipeline_train(struct lam_pipeline *pipeline, struct lam_batch *batch,
+                              lam_pipeline_release release, void *release_context, float learning_rate,
+                              uint64_t step);
 /* Forward through all blocks in evaluation mode; results come to options.evaluated. Drain before and after. */
-lam_status lam_pipeline_evaluate(struct lam_pipeline *pipeline, struct lam_batch *batch, lam_pipeline_release release,
-                                 void *release_context);
+lam_status lam_pipeline_evaluate(struct lam_pipeline *pipeline, struct lam_batch *batch,
+                                 lam_pipeline_release release, void *release_context);
 /* Waits until everything that was handed in is done. */
 lam_status lam_pipeline_drain(struct lam_pipeline *pipeline);
 

@@ -22,7 +22,8 @@ static void waited(struct worker *w, _Atomic uint64_t *to, enum lam_trace_kind k
                    double begin) {
     double end = lam_seconds(), from = atomic_load(&w->pipeline->reset_at);
     add_seconds(to, end - (begin > from ? begin : from));
-    if (end - begin > 2e-5) lam_trace_span(w->pipeline->options.trace, w->device, kind, block, step, begin, end);
+    if (end - begin > 2e-5)
+        lam_trace_span(w->pipeline->options.trace, w->device, kind, block, step, begin, end);
     enter(w, DOING_WORK);
 }
 
@@ -30,7 +31,8 @@ static void waited(struct worker *w, _Atomic uint64_t *to, enum lam_trace_kind k
 static void delay(struct worker *w) {
     unsigned longest = w->pipeline->options.longest_delay;
     if (!longest) return;
-    struct lam_rng rng = lam_rng_make(w->pipeline->options.seed, LAM_RNG_TEST, (uint64_t)w->device, w->delays++);
+    struct lam_rng rng =
+        lam_rng_make(w->pipeline->options.seed, LAM_RNG_TEST, (uint64_t)w->device, w->delays++);
     struct timespec pause = {.tv_nsec = (long)(1000.0 * longest * (double)lam_rng_uniform(&rng))};
     nanosleep(&pause, NULL);
 }
@@ -62,7 +64,8 @@ static lam_status fill(const struct worker *w, int block, const struct message *
     for (int f = 1; f < options->network->field_count; f++) {
         if (from->kind == MESSAGE_EVALUATE) continue;
         size_t bytes = field_bytes(&options->network->fields[f], from->batch.count);
-        LAM_TRY(backend->copy(lam_device_stream(w->stage.device), to->batch.data[f], from->batch.data[f], bytes));
+        LAM_TRY(
+            backend->copy(lam_device_stream(w->stage.device), to->batch.data[f], from->batch.data[f], bytes));
     }
     return LAM_OK;
 }

@@ -21,12 +21,12 @@ static lam_status time_steps(struct run *run, FILE *out) {
     for (int i = 0; status == LAM_OK && i < TIMED_STEPS; i++) {
         float loss;
         double begin = lam_seconds();
-        status = lam_block_train(run->block, batch, 1e-6f, 1, (uint64_t)i, &loss);
+        status = lam_block_train(run->block, &(struct lam_block_step){.batch=batch,.learning_rate=1e-6f,.seed=1,.step=(uint64_t)i}, &loss);
         double seconds = lam_seconds() - begin;
         if (seconds < best) best = seconds;
     }
     if (status == LAM_OK) {
-        double flops = lam_block_forward_flops(run->block) + lam_block_backward_flops(run->block);
+        double flops = lam_block_training_flops(run->block);
         double share = (double)batch->count / (double)run->config->batch;
         fprintf(out, "step        %.1f ms, %.0f images/s, %.0f GFLOP/s; an epoch about %.0f s\n", 1e3 * best,
                 batch->count / best, flops * share / best / 1e9, best * (double)run->batches);
@@ -41,7 +41,7 @@ static void print_block(const struct run *run, FILE *out) {
     char name[48];
     fprintf(out, "%s on %s: %.2f GFLOP forward, %.2f backward for a batch\n", lam_block_name(run->block),
             lam_device_name(run->device), lam_block_forward_flops(run->block) / 1e9,
-            lam_block_backward_flops(run->block) / 1e9);
+            (lam_block_training_flops(run->block)-lam_block_forward_flops(run->block)) / 1e9);
     fputs("units      ", out);
     for (int i = 0; i < network->units; i++)
         fprintf(out, " %s", network->unit_name(network->context, i, name, sizeof name));

@@ -68,7 +68,7 @@ static lam_status predict_batch(struct predict *p, const char **loaded, int coun
     if (count == 0) return LAM_OK;
     LAM_TRY(lam_device_upload(p->trained.device, p->device_data, p->host_data,
                               p->sample_bytes * (size_t)p->trained.batch));
-    LAM_TRY(lam_block_evaluate(p->trained.block, &batch));
+    LAM_TRY(lam_block_evaluate(p->trained.block, &batch, NULL));
     for (int row = 0; row < count; row++) LAM_TRY(tell(p, row, loaded[row]));
     return LAM_OK;
 }

@@ -6,7 +6,7 @@ static lam_status one_batch(const struct lam_evaluation *e, struct lam_loader *l
     LAM_TRY(lam_loader_next(loader, &batch));
     *done = batch == NULL;
     if (!batch) return LAM_OK;
-    lam_status status = lam_block_evaluate(e->block, batch);
+    lam_status status = lam_block_evaluate(e->block, batch, NULL);
     if (status == LAM_OK) status = e->task->eval_batch(e->state, e->block, batch);
     lam_loader_release(loader, batch);
     return status;

@@ -116,8 +116,11 @@ static lam_status name_batch(const struct run *run, const struct lam_batch *batc
 static lam_status train_batch(struct run *run, const struct lam_batch *batch) {
     float loss, rate = lam_schedule_at(&run->schedule, run->at.step);
     double score = 0;
-    lam_status status =
-        lam_block_train(run->block, batch, rate, (uint64_t)run->config->seed, run->at.step, &loss);
+    lam_status status = lam_block_train(
+        run->block,
+        &(struct lam_block_step){
+            .batch = batch, .learning_rate = rate, .seed = (uint64_t)run->config->seed, .step = run->at.step},
+        &loss);
     if (status == LAM_ERR_NOT_FINITE) return name_batch(run, batch, status);
     LAM_TRY(status);
     if (run->task->step_score) LAM_TRY(run->task->step_score(run->state, run->block, batch->count, &score));

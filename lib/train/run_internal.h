@@ -2,6 +2,7 @@
 #ifndef LAM_TRAIN_RUN_INTERNAL_H
 #define LAM_TRAIN_RUN_INTERNAL_H
 
+#include "local/stage.h"
 #include "train/folder.h"
 #include "train/forecast.h"
 #include "train/progress.h"
@@ -17,6 +18,7 @@ struct run {
     struct lam_device *device;
     struct lam_tuning *tuning;
     struct lam_block *block;
+    struct lam_stage stage;
     struct lam_folder folder;
     struct lam_progress *progress;
     struct lam_checkpoint *from; /* the checkpoint that a resumed run starts from; NULL: a new run */

@@ -114,7 +114,7 @@ static void print_plan(const struct run *run) {
     FILE *out = run->setup->out;
     if (!out || run->config->quiet) return;
     const struct lam_config *config = run->config;
-    double flops = lam_block_forward_flops(run->block) + lam_block_backward_flops(run->block);
+    double flops = lam_block_training_flops(run->block);
     fprintf(out, "%s: %s, %lld parameters, %.2f GFLOP an image; %lld training and %lld validation samples\n",
             run->task->name, config->model, (long long)lam_params_count(lam_block_params(run->block)),
             flops / 1e9 / (double)config->batch, (long long)run->samples,
@@ -184,7 +184,8 @@ lam_status lam_run_prepare(struct run *run) {
 
 lam_status lam_run_start_weights(struct run *run) {
     lam_device_memory_reset_peak(run->device); /* measuring does not count */
-    LAM_TRY(lam_block_allocate(run->block));
+    run->stage = (struct lam_stage){.device = run->device, .blocks = &run->block, .count = 1};
+    LAM_TRY(lam_stage_allocate(&run->stage));
     if (!run->from) return lam_params_init(lam_block_params(run->block), (uint64_t)run->config->seed);
     LAM_TRY(lam_snapshot_weights(run->from, run->block, false));
     LAM_TRY(lam_snapshot_optimizer(run->from, run->block));
@@ -221,6 +222,7 @@ lam_status lam_run_open(struct run *run) {
 void lam_run_close(struct run *run) {
     lam_progress_destroy(run->progress);
     lam_folder_close(&run->folder);
+    lam_stage_free(&run->stage);
     lam_block_destroy(run->block);
     lam_tuning_destroy(run->tuning);
     lam_device_close(run->device);

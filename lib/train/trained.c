@@ -106,7 +106,8 @@ static lam_status open_block(struct lam_trained *t, const struct lam_trained_opt
                                       options->use == LAM_USE_EVAL ? (int)t->settings.config.prefetch : 1);
     struct lam_forecast forecast = lam_forecast_block(t->block, data, lam_device_limit(t->device));
     LAM_TRY(lam_forecast_check(&forecast));
-    LAM_TRY(lam_block_allocate(t->block));
+    t->stage = (struct lam_stage){.device = t->device, .blocks = &t->block, .count = 1};
+    LAM_TRY(lam_stage_allocate(&t->stage));
     return lam_snapshot_weights(t->file, t->block, !options->raw);
 }
 
@@ -123,6 +124,7 @@ lam_status lam_trained_open(const struct lam_task *const *tasks, const char *pat
 }
 
 void lam_trained_close(struct lam_trained *trained) {
+    lam_stage_free(&trained->stage);
     lam_block_destroy(trained->block);
     lam_tuning_destroy(trained->tuning);
     lam_device_close(trained->device);

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "tasks/classify/internal.h"
+#include "tasks/classify/local_head.h"
 
 #define ROW(option, sort, field, preset, ...)                                                                \
     {                                                                                                        \
@@ -185,6 +186,15 @@ static lam_value build_unit(void *context, struct lam_graph *graph, int unit, la
     return lam_model_build_unit(((struct classify *)context)->model, graph, unit, x);
 }
 
+static lam_value build_loss(const struct classify *c, struct lam_graph *graph, lam_value logits,
+                            const lam_value *inputs) {
+    lam_value correct;
+    lam_value loss = lam_cross_entropy(graph, logits, inputs[1], (float)c->own->label_smoothing, &correct);
+    lam_graph_output(graph, "loss", loss);
+    lam_graph_output(graph, "correct", correct);
+    return loss;
+}
+
 static lam_value build_output(void *context, struct lam_graph *graph, lam_value logits,
                               const lam_value *inputs) {
     const struct classify *c = context;
@@ -192,11 +202,13 @@ static lam_value build_output(void *context, struct lam_graph *graph, lam_value 
         lam_graph_output(graph, "logits", logits);
         return LAM_NO_VALUE;
     }
-    lam_value correct;
-    lam_value loss = lam_cross_entropy(graph, logits, inputs[1], (float)c->own->label_smoothing, &correct);
-    lam_graph_output(graph, "loss", loss);
-    lam_graph_output(graph, "correct", correct);
-    return loss;
+    return build_loss(c, graph, logits, inputs);
+}
+
+static lam_value build_local_head(void *context, struct lam_graph *graph, lam_value x,
+                                  const lam_value *inputs) {
+    const struct classify *c = context;
+    return build_loss(c, graph, classify_local_logits(graph, x, c->classes), inputs);
 }
 
 static lam_status make_network(struct classify *c) {
@@ -213,11 +225,13 @@ static lam_status make_network(struct classify *c) {
     c->eval_fields[1] = label;
     c->network = (struct lam_network){.context = c,
                                       .units = lam_model_units(c->model),
+                                      .head_unit = lam_model_units(c->model) - 1,
                                       .fields = c->fields,
                                       .field_count = 2,
                                       .unit_name = unit_name,
                                       .build_unit = build_unit,
-                                      .build_output = build_output};
+                                      .build_output = build_output,
+                                      .build_local_head = build_local_head};
     return LAM_OK;
 }
 

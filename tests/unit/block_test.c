@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "local/block.h"
+#include "local/stage.h"
 
 enum { BATCH = 6, TAIL = 2, SIZE = 8, CLASSES = 3, PIXELS = SIZE * SIZE };
 
@@ -52,6 +52,7 @@ static const struct lam_network network = {.units = 2,
 struct fixture {
     struct lam_device *device;
     struct lam_block *block;
+    struct lam_stage stage;
     struct lam_block_memory memory;
     int64_t indices[BATCH];
     struct lam_batch batch;
@@ -69,7 +70,8 @@ static int set_up(void **state) {
     if (lam_block_create(&options, f->device, &f->block) != LAM_OK) return -1;
     if (lam_device_memory_total(f->device).peak != 0) return -1; /* nothing is allocated yet */
     f->memory = lam_block_memory(f->block);
-    if (lam_block_allocate(f->block) != LAM_OK) return -1;
+    f->stage = (struct lam_stage){.device = f->device, .blocks = &f->block, .count = 1};
+    if (lam_stage_allocate(&f->stage) != LAM_OK) return -1;
     if (lam_params_init(lam_block_params(f->block), 1) != LAM_OK) return -1;
     void *labels;
     lam_device_alloc(f->device, LAM_MEMORY_DATA, BATCH * PIXELS * sizeof(float), (void **)&f->images);
@@ -86,10 +88,16 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     struct fixture *f = *state;
+    lam_stage_free(&f->stage);
     lam_block_destroy(f->block);
     lam_device_close(f->device);
     free(f);
     return 0;
+}
+
+static lam_status train(struct fixture *f, uint64_t step, float *loss) {
+    struct lam_block_step at = {.batch = &f->batch, .learning_rate = 0.1f, .seed = 1, .step = step};
+    return lam_block_train(f->block, &at, loss);
 }
 
 static void forecast_is_measured(void **state) {
@@ -100,8 +108,8 @@ static void forecast_is_measured(void **state) {
                              f->memory.bytes[kind]);
     size_t before = lam_device_memory_total(f->device).current;
     float loss;
-    assert_int_equal(lam_block_train(f->block, &f->batch, 0.1f, 1, 0, &loss), LAM_OK);
-    assert_int_equal(lam_block_evaluate(f->block, &f->batch), LAM_OK);
+    assert_int_equal(train(f, 0, &loss), LAM_OK);
+    assert_int_equal(lam_block_evaluate(f->block, &f->batch, NULL), LAM_OK);
     assert_int_equal(lam_device_memory_total(f->device).current, before);
 }
 
@@ -110,12 +118,12 @@ static void learns(void **state) {
     float first = 0, loss = 0;
     for (int step = 0; step < 60; step++) {
         f->batch.count = step % 3 == 2 ? TAIL : BATCH; /* the tail program takes turns */
-        assert_int_equal(lam_block_train(f->block, &f->batch, 0.1f, 1, (uint64_t)step, &loss), LAM_OK);
+        assert_int_equal(train(f, (uint64_t)step, &loss), LAM_OK);
         if (step == 0) first = loss;
     }
     assert_true(isfinite(first) && loss < 0.5f * first);
     f->batch.count = BATCH - 1; /* neither full nor the tail */
-    assert_int_equal(lam_block_train(f->block, &f->batch, 0.1f, 1, 60, &loss), LAM_ERR_INTERNAL);
+    assert_int_equal(train(f, 60, &loss), LAM_ERR_INTERNAL);
 }
 
 static void evaluation_changes_nothing(void **state) {
@@ -125,7 +133,7 @@ static void evaluation_changes_nothing(void **state) {
     float before[4], after[4], logits[BATCH * CLASSES];
     assert_true(mean >= 0);
     assert_int_equal(lam_params_read(params, mean, before), LAM_OK);
-    assert_int_equal(lam_block_evaluate(f->block, &f->batch), LAM_OK);
+    assert_int_equal(lam_block_evaluate(f->block, &f->batch, NULL), LAM_OK);
     assert_int_equal(lam_params_read(params, mean, after), LAM_OK);
     assert_memory_equal(before, after, sizeof before);
     assert_int_equal(
@@ -140,10 +148,10 @@ static void expect_blame(struct fixture *f, const char *text) {
     int weight = lam_params_find(params, "head.fc.weight");
     float before[4 * CLASSES], after[4 * CLASSES], loss;
     assert_int_equal(lam_params_read(params, weight, before), LAM_OK);
-    assert_int_equal(lam_block_train(f->block, &f->batch, 0.1f, 1, 0, &loss), LAM_ERR_NOT_FINITE);
+    assert_int_equal(train(f, 0, &loss), LAM_ERR_NOT_FINITE);
     assert_int_equal(lam_params_read(params, weight, after), LAM_OK);
     assert_memory_equal(before, after, sizeof before);
-    assert_non_null(strstr(lam_error_text(), "block stem..head: "));
+    assert_non_null(strstr(lam_error_text(), "block 1 (stem..head): "));
     if (!strstr(lam_error_text(), text)) fail_msg("'%s' is not in '%s'", text, lam_error_text());
 }
 

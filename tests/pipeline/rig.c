@@ -1,0 +1,246 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "pipeline/rig.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "tasks/classify/local_head.h"
+
+enum { SIZE = 16, PIXELS = 3 * SIZE * SIZE };
+
+#define OK(call)                                                                                             \
+    do {                                                                                                     \
+        if ((call) != LAM_OK) fail_msg("%s", lam_error_text());                                              \
+    } while (0)
+
+/* ---- network ---- */
+
+static const char *unit_name(void *context, int unit, char *text, size_t size) {
+    return lam_model_unit_name(((struct rig *)context)->model, unit, text, size);
+}
+
+static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
+    return lam_model_build_unit(((struct rig *)context)->model, graph, unit, x);
+}
+
+static lam_value build_output(void *context, struct lam_graph *graph, lam_value logits,
+                              const lam_value *inputs) {
+    (void)context;
+    if (!lam_graph_training(graph)) {
+        lam_graph_output(graph, "logits", logits);
+        return LAM_NO_VALUE;
+    }
+    lam_value loss = lam_cross_entropy(graph, logits, inputs[1], 0, NULL);
+    lam_graph_output(graph, "loss", loss);
+    return loss;
+}
+
+static lam_value build_local_head(void *context, struct lam_graph *graph, lam_value x,
+                                  const lam_value *inputs) {
+    return build_output(context, graph, classify_local_logits(graph, x, RIG_CLASSES), inputs);
+}
+
+/* ---- callbacks ---- */
+
+static lam_status step_done(void *context, const struct lam_pipeline_step *step) {
+    struct rig *rig = context;
+    rig->losses[step->block] = step->loss;
+    rig->steps_told[step->block]++;
+    if (step->block == rig->options.blocks - 1 && (int)step->step == rig->options.fail_at_step)
+        return lam_fail(LAM_ERR_NOT_FINITE, "made to fail at step %d", (int)step->step);
+    if (step->block == rig->options.blocks - 1 && rig->options.sleep_at_step &&
+        (int)step->step == rig->options.sleep_at_step)
+        usleep(500000);
+    return LAM_OK;
+}
+
+static lam_status evaluated(void *context, struct lam_block *block, const struct lam_batch *batch) {
+    struct rig *rig = context;
+    float logits[RIG_BATCH * RIG_CLASSES];
+    LAM_TRY(lam_program_read(lam_block_program(block, LAM_BLOCK_EVAL), "logits", logits, sizeof logits));
+    rig->evaluated += batch->count;
+    return LAM_OK;
+}
+
+/* ---- open ---- */
+
+static void open_blocks(struct rig *rig, struct lam_tuning *tuning) {
+    const struct rig_options *o = &rig->options;
+    const struct lam_aux *aux = NULL;
+    OK(lam_aux_find(o->method, &aux));
+    for (int j = 0; j + 1 < o->blocks; j++) rig->cuts[j] = (j + 1) * (rig->network.units - 1) / o->blocks - 1;
+    for (int j = 0; j < o->blocks; j++) {
+        bool last = j + 1 == o->blocks;
+        struct lam_block_options options = {
+            .network = &rig->network,
+            .number = j + 1,
+            .first = j ? rig->cuts[j - 1] + 1 : 0,
+            .last = last ? rig->network.units - 1 : rig->cuts[j],
+            .next_last = j + 2 < o->blocks ? rig->cuts[j + 1] : rig->network.units - 1,
+            .aux = last ? NULL : aux,
+            .aux_options = o->aux,
+            .batch = RIG_BATCH,
+            .tail = RIG_TAIL,
+            .precision = o->precision,
+            .optimizer = lam_optimizer_default_options(LAM_OPTIMIZER_SGD),
+            .tuning = tuning,
+        };
+        if (j) options.in = lam_block_border(rig->blocks[j - 1]);
+        OK(lam_block_create(&options, rig->devices[j * o->devices / o->blocks], &rig->blocks[j]));
+    }
+}
+
+void rig_open(struct rig *rig, const struct rig_options *options) {
+    memset(rig, 0, sizeof *rig);
+    rig->options = *options;
+    if (rig->options.ema_momentum == 0) rig->options.ema_momentum = 0.9f;
+    if (rig->options.devices > rig->options.blocks) rig->options.devices = rig->options.blocks;
+    struct lam_model_options model = {.image_size = SIZE, .channels = 3, .classes = RIG_CLASSES};
+    OK(lam_model_create(options->model, &model, &rig->model));
+    rig->fields[0] = (struct lam_field){"image", LAM_F32, LAM_SHAPE(3, SIZE, SIZE)};
+    rig->fields[1] = (struct lam_field){"label", LAM_I32, LAM_SCALAR};
+    rig->network = (struct lam_network){.context = rig,
+                                        .units = lam_model_units(rig->model),
+                                        .head_unit = lam_model_units(rig->model) - 1,
+                                        .fields = rig->fields,
+                                        .field_count = 2,
+                                        .unit_name = unit_name,
+                                        .build_unit = build_unit,
+                                        .build_output = build_output,
+                                        .build_local_head = build_local_head};
+    int lanes = options->lanes ? options->lanes : 1;
+    for (int d = 0; d < rig->options.devices; d++) {
+        char name[32];
+        snprintf(name, sizeof name, lanes > 1 ? "cpu:%d-%d" : "cpu:%d", d * lanes, d * lanes + lanes - 1);
+        OK(lam_device_open(name, 0, &rig->devices[d]));
+    }
+    open_blocks(rig, NULL);
+    struct lam_pipeline_options pipeline = {.blocks = rig->blocks,
+                                            .block_count = options->blocks,
+                                            .schedule = options->schedule,
+                                            .queue = options->queue ? options->queue : 2,
+                                            .ema_momentum = rig->options.ema_momentum,
+                                            .seed = 3,
+                                            .context = rig,
+                                            .step_done = step_done,
+                                            .evaluated = evaluated,
+                                            .watchdog_seconds = options->watchdog_seconds,
+                                            .longest_delay = options->longest_delay};
+    OK(lam_pipeline_create(&pipeline, &rig->pipeline));
+}
+
+void rig_allocate(struct rig *rig, bool fresh) {
+    struct lam_block_memory need[RIG_MOST_DEVICES];
+    for (int d = 0; d < rig->options.devices; d++) need[d] = lam_pipeline_memory(rig->pipeline, d);
+    OK(lam_pipeline_allocate(rig->pipeline));
+    for (int d = 0; d < rig->options.devices; d++) /* the forecast is what is allocated */
+        for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++)
+            assert_int_equal(lam_device_memory(rig->devices[d], (enum lam_memory_kind)kind).peak,
+                             need[d].bytes[kind]);
+    if (fresh)
+        for (int j = 0; j < rig->options.blocks; j++)
+            OK(lam_params_init(lam_block_params(rig->blocks[j]), 5));
+}
+
+/* ---- batches ---- */
+
+struct own_batch {
+    struct lam_batch batch;
+    struct rig *rig;
+    int64_t indices[RIG_BATCH];
+    float images[RIG_BATCH * PIXELS] __attribute__((aligned(64)));
+    int32_t labels[RIG_BATCH] __attribute__((aligned(64)));
+};
+
+void rig_release(void *context, struct lam_batch *batch) {
+    struct rig *rig = context;
+    __atomic_sub_fetch(&rig->loans, 1, __ATOMIC_SEQ_CST);
+    free(batch);
+}
+
+struct lam_batch *rig_batch(struct rig *rig, uint64_t step) {
+    struct own_batch *own = aligned_alloc(64, (sizeof *own + 63) / 64 * 64);
+    assert_non_null(own);
+    struct lam_rng rng = lam_rng_make(11, LAM_RNG_TEST, step, 0);
+    own->batch = (struct lam_batch){.count = step % 3 == 2 ? RIG_TAIL : RIG_BATCH,
+                                    .number = (int64_t)step,
+                                    .indices = own->indices,
+                                    .data = {own->images, own->labels}};
+    for (int i = 0; i < RIG_BATCH * PIXELS; i++) own->images[i] = lam_rng_normal(&rng);
+    for (int i = 0; i < RIG_BATCH; i++) {
+        own->labels[i] = (int32_t)(lam_rng_uniform(&rng) * RIG_CLASSES) % RIG_CLASSES;
+        own->indices[i] = i;
+    }
+    __atomic_add_fetch(&rig->loans, 1, __ATOMIC_SEQ_CST);
+    return &own->batch;
+}
+
+lam_status rig_train(struct rig *rig, uint64_t from, uint64_t to) {
+    for (uint64_t step = from; step < to; step++)
+        LAM_TRY(lam_pipeline_train(rig->pipeline, rig_batch(rig, step), rig_release, rig,
+                                   0.05f / (float)(1 + step % 4), step));
+    return lam_pipeline_drain(rig->pipeline);
+}
+
+lam_status rig_evaluate(struct rig *rig, uint64_t step) {
+    for (int i = 0; i < 3; i++)
+        LAM_TRY(
+            lam_pipeline_evaluate(rig->pipeline, rig_batch(rig, 3 * step + (uint64_t)i), rig_release, rig));
+    return lam_pipeline_drain(rig->pipeline);
+}
+
+void rig_close(struct rig *rig) {
+    lam_pipeline_destroy(rig->pipeline);
+    for (int j = 0; j < rig->options.blocks; j++) lam_block_destroy(rig->blocks[j]);
+    for (int d = 0; d < rig->options.devices; d++) {
+        for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++)
+            assert_int_equal(lam_device_memory(rig->devices[d], (enum lam_memory_kind)kind).current, 0);
+        lam_device_close(rig->devices[d]);
+    }
+    lam_model_destroy(rig->model);
+    assert_int_equal(rig->loans, 0);
+}
+
+/* ---- state ---- */
+
+/* Visits each flat buffer of each block. */
+static size_t each_buffer(const struct rig *rig, char *state, bool write) {
+    size_t used = 0;
+    for (int j = 0; j < rig->options.blocks; j++) {
+        const struct lam_params *params = lam_block_params(rig->blocks[j]);
+        const struct lam_optimizer *optimizer = lam_block_optimizer(rig->blocks[j]);
+        void *buffers[] = {lam_params_values(params), lam_params_buffers(params),
+                           lam_optimizer_state(optimizer, 0)};
+        int64_t counts[] = {lam_params_count(params), lam_params_buffer_count(params),
+                            lam_params_count(params)};
+        for (int i = 0; i < 3; i++) {
+            size_t bytes = (size_t)counts[i] * sizeof(float);
+            if (state && write) memcpy(buffers[i], state + used, bytes);
+            if (state && !write) memcpy(state + used, buffers[i], bytes);
+            used += bytes;
+        }
+    }
+    return used;
+}
+
+void *rig_state(const struct rig *rig, size_t *bytes) {
+    *bytes = each_buffer(rig, NULL, false);
+    char *state = malloc(*bytes);
+    assert_non_null(state);
+    each_buffer(rig, state, false);
+    return state;
+}
+
+void rig_restore(struct rig *rig, const void *state) {
+    each_buffer(rig, (char *)(uintptr_t)state, true);
+}
