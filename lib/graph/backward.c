@@ -280,11 +280,31 @@ static void place_gradients(struct backward *b, int value_count) {
     }
 }
 
-lam_status lam_graph_backward(struct lam_graph *g, lam_value loss) {
+/* Applies the rules from the last op to the first. */
+static void walk(struct backward *b, int node_count) {
+    struct lam_graph *g = b->g;
+    for (b->node = node_count - 1; b->node >= 0 && g->error.status == LAM_OK; b->node--) {
+        struct node node = g->nodes[b->node];
+        lam_value y = node.out[0];
+        if (node.dead || y == LAM_NO_VALUE) continue;
+        if (is_scalar(g, y)) {
+            if (b->scalar[y] != 0) scalar_rule(b, &node, b->scalar[y]);
+            continue;
+        }
+        if (b->grad[y] == LAM_NO_VALUE || !g->values[y].needs_grad) continue;
+        if (rules[node.op.kind])
+            rules[node.op.kind](b, &node, b->grad[y]);
+        else
+            lam_graph_fail(g, LAM_ERR_UNSUPPORTED, "%s has no backward rule", lam_op_name(node.op.kind));
+    }
+}
+
+/* From a loss (dy: none), or from a value whose gradient dy is given. *dx: the gradient of x, where there is one. */
+static lam_status differentiate(struct lam_graph *g, lam_value y, lam_value dy, lam_value x, lam_value *dx) {
     LAM_TRY(lam_graph_status(g));
     if (!g->training) return lam_fail(LAM_ERR_INVALID, "an evaluation graph has no backward pass");
-    loss = lam_graph_root(g, loss);
-    if (!is_scalar(g, loss)) return lam_fail(LAM_ERR_INVALID, "a loss must be a scalar");
+    y = lam_graph_root(g, y);
+    if (dy == LAM_NO_VALUE && !is_scalar(g, y)) return lam_fail(LAM_ERR_INVALID, "a loss must be a scalar");
     LAM_TRY(lam_graph_fuse(g));
     int node_count = g->node_count, value_count = g->value_count;
     struct backward b = {.g = g,
@@ -296,25 +316,41 @@ lam_status lam_graph_backward(struct lam_graph *g, lam_value loss) {
         return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     }
     for (int v = 0; v < value_count; v++) b.grad[v] = LAM_NO_VALUE;
-    b.scalar[loss] = 1;
-    for (b.node = node_count - 1; b.node >= 0 && g->error.status == LAM_OK; b.node--) {
-        struct node node = g->nodes[b.node];
-        lam_value y = node.out[0];
-        if (node.dead || y == LAM_NO_VALUE) continue;
-        if (is_scalar(g, y)) {
-            if (b.scalar[y] != 0) scalar_rule(&b, &node, b.scalar[y]);
-            continue;
-        }
-        if (b.grad[y] == LAM_NO_VALUE || !g->values[y].needs_grad) continue;
-        if (rules[node.op.kind])
-            rules[node.op.kind](&b, &node, b.grad[y]);
-        else
-            lam_graph_fail(g, LAM_ERR_UNSUPPORTED, "%s has no backward rule", lam_op_name(node.op.kind));
-    }
+    if (dy == LAM_NO_VALUE)
+        b.scalar[y] = 1;
+    else
+        b.grad[y] = dy;
+    walk(&b, node_count);
     place_gradients(&b, value_count);
+    if (dx && x != LAM_NO_VALUE) *dx = b.grad[lam_graph_root(g, x)];
     free(b.grad);
     free(b.scalar);
     return lam_graph_status(g);
+}
+
+lam_status lam_graph_backward(struct lam_graph *g, lam_value loss) {
+    return differentiate(g, loss, LAM_NO_VALUE, LAM_NO_VALUE, NULL);
+}
+
+/* The graph keeps the failure, as every builder's. */
+static lam_value gradient_of(struct lam_graph *g, lam_value y, lam_value dy, lam_value x) {
+    lam_value dx = LAM_NO_VALUE;
+    lam_status status = differentiate(g, y, dy, x, &dx);
+    if (status != LAM_OK && g->error.status == LAM_OK) lam_error_save(&g->error, status);
+    return status == LAM_OK ? dx : LAM_NO_VALUE;
+}
+
+lam_value lam_graph_backward_from(struct lam_graph *g, lam_value y, lam_value dy, lam_value x) {
+    if (lam_graph_bad(g, y) || lam_graph_bad(g, dy)) return LAM_NO_VALUE;
+    return gradient_of(g, y, dy, x);
+}
+
+lam_value lam_graph_backward_to(struct lam_graph *g, lam_value loss, lam_value x) {
+    return lam_graph_bad(g, loss) ? LAM_NO_VALUE : gradient_of(g, loss, LAM_NO_VALUE, x);
+}
+
+void lam_graph_want_gradient(struct lam_graph *g, lam_value x) {
+    if (!lam_graph_bad(g, x)) g->values[x].needs_grad = true;
 }
 
 /* ---- FLOPs ---- */
@@ -323,6 +359,13 @@ static double flops(const struct lam_graph *g, bool backward) {
     double sum = 0;
     for (int n = 0; n < g->node_count; n++)
         if (!g->nodes[n].dead && g->nodes[n].backward == backward) sum += lam_op_flops(&g->nodes[n].op);
+    return sum;
+}
+
+double lam_graph_tag_flops(const struct lam_graph *g, int tag) {
+    double sum = 0;
+    for (int n = 0; n < g->node_count; n++)
+        if (!g->nodes[n].dead && g->nodes[n].tag == tag) sum += lam_op_flops(&g->nodes[n].op);
     return sum;
 }
 

@@ -147,9 +147,18 @@ lam_value lam_focal_loss(struct lam_graph *graph, lam_value x, lam_value target,
  * last. */
 lam_status lam_graph_backward(struct lam_graph *graph, lam_value loss);
 
+/* The same for a part of a network whose output's gradient comes from outside: appends the gradient ops of y, given dy
+ * (an input like y), and returns the gradient of x, or LAM_NO_VALUE if y does not depend on it. x is an input that was
+ * declared with lam_graph_want_gradient; LAM_NO_VALUE: none is wanted. */
+lam_value lam_graph_backward_from(struct lam_graph *graph, lam_value y, lam_value dy, lam_value x);
+/* As lam_graph_backward, and returns the gradient of input x. */
+lam_value lam_graph_backward_to(struct lam_graph *graph, lam_value loss, lam_value x);
+void lam_graph_want_gradient(struct lam_graph *graph, lam_value x);
+
 /* Multiply-adds of one forward pass over the batch (conv, linear, attention), counted as 2 FLOPs each. */
 double lam_graph_forward_flops(const struct lam_graph *graph);
 double lam_graph_backward_flops(const struct lam_graph *graph);
+double lam_graph_tag_flops(const struct lam_graph *graph, int tag); /* both passes, ops of one tag */
 
 /* One line per op, for debugging and tests. Caller frees. */
 char *lam_graph_text(const struct lam_graph *graph);

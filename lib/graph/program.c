@@ -19,6 +19,7 @@ lam_status lam_program_compile(struct lam_graph *graph, struct lam_device *devic
     p->lanes = lam_device_lanes(device);
     p->batch = graph->batch;
     p->max_slice = options ? options->max_slice : 0;
+    p->split = options && options->split;
     p->hook.segment = -1;
     struct lam_tuning *tuning = options ? options->tuning : NULL;
     lam_status status = lam_program_schedule(p);
@@ -117,7 +118,7 @@ const void *lam_program_output_data(const struct lam_program *p, int output) {
 
 /* ---- run ---- */
 
-lam_status lam_program_run(struct lam_program *p, uint64_t seed, uint64_t step) {
+static lam_status run(struct lam_program *p, int begin, int end, uint64_t seed, uint64_t step) {
     if ((p->activation_bytes && !p->activations) || (p->workspace_bytes && !p->workspace))
         return lam_fail(LAM_ERR_INTERNAL, "a program was run before its buffers were attached");
     for (int i = 0; i < p->graph->input_count; i++)
@@ -134,8 +135,23 @@ lam_status lam_program_run(struct lam_program *p, uint64_t seed, uint64_t step) 
     if (!values && lam_params_count(p->params))
         return lam_fail(LAM_ERR_INTERNAL, "a program was run before its parameters were allocated");
     p->run = (struct lam_run){.seed = seed, .step = step};
+    p->run_begin = begin;
+    p->run_end = end;
     lam_program_execute(p);
     return p->backend->stream_sync(lam_device_stream(p->device));
+}
+
+lam_status lam_program_run(struct lam_program *p, uint64_t seed, uint64_t step) {
+    return run(p, 0, p->segment_count, seed, step);
+}
+
+lam_status lam_program_run_part(struct lam_program *p, enum lam_program_part part, uint64_t seed,
+                                uint64_t step) {
+    if (!p->forward_segments)
+        return lam_fail(LAM_ERR_INTERNAL, "the program was not compiled to be run in parts");
+    bool forward = part == LAM_PROGRAM_FORWARD;
+    return run(p, forward ? 0 : p->forward_segments, forward ? p->forward_segments : p->segment_count, seed,
+               step);
 }
 
 lam_status lam_program_read(const struct lam_program *p, const char *name, void *host, size_t bytes) {

@@ -53,6 +53,8 @@ const char *lam_tuning_key(const struct lam_tuning *tuning, int index);
 struct lam_program;
 struct lam_program_options {
     struct lam_tuning *tuning; /* NULL: fixed. Not owned; used during compile only */
+    bool
+        split; /* forward and backward are run apart (lam_program_run_part), so nothing is shared between them but kept values */
     int max_slice; /* 0: no bound; else no slice holds more samples (less memory, for tests and planning) */
 };
 
@@ -94,6 +96,11 @@ const void *lam_program_output_data(const struct lam_program *program, int outpu
 /* One pass over all ops: forward, and the gradients if the graph has them. Parameter gradients are
  * overwritten. */
 lam_status lam_program_run(struct lam_program *program, uint64_t seed, uint64_t step);
+/* A split program: its forward part, or its backward part of what the last forward part left in the activation buffer that is
+ * attached now. In between other forward parts may run with other activation buffers (micro-batches). */
+enum lam_program_part { LAM_PROGRAM_FORWARD, LAM_PROGRAM_BACKWARD };
+lam_status lam_program_run_part(struct lam_program *program, enum lam_program_part part, uint64_t seed,
+                                uint64_t step);
 /* Copies an output to the host. bytes must be the output's. */
 lam_status lam_program_read(const struct lam_program *program, const char *name, void *host, size_t bytes);
 

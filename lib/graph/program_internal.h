@@ -98,6 +98,9 @@ struct lam_program {
     struct segment *segments;
     struct stage *stages; /* segment_count + 1 */
     int segment_count;
+    bool split;
+    int forward_segments;   /* split: the segments before the first op of the backward pass */
+    int run_begin, run_end; /* segments of the part that is being run */
 
     int *input_values, *output_values;
     const void **input_data;

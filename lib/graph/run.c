@@ -134,34 +134,41 @@ static bool has_prepared(const struct step *step) {
     return false;
 }
 
-static void run_stage(struct lam_program *p, int t, int lane) {
-    bool work = false, late = false;
-    if (t > 0)
-        for (int s = p->segments[t - 1].begin; s < p->segments[t - 1].end; s++)
-            if (has_reduction(&p->steps[s])) {
-                fold(p, &p->steps[s], lane);
-                work = true;
-            }
-    if (t < p->segment_count)
-        for (int s = p->segments[t].begin; s < p->segments[t].end; s++) {
-            if (!has_prepared(&p->steps[s])) continue;
-            if (prepares_computed(p, &p->steps[s])) {
-                late = true;
-                continue;
-            }
+/* Folds the reductions of segment t - 1; each lane its part. */
+static bool fold_segment(struct lam_program *p, int t, int lane) {
+    bool work = false;
+    for (int s = p->segments[t].begin; s < p->segments[t].end; s++)
+        if (has_reduction(&p->steps[s])) {
+            fold(p, &p->steps[s], lane);
+            work = true;
+        }
+    return work;
+}
+
+/* Prepares inputs of segment t that ops make (computed), or that were there before the run. */
+static bool prepare_segment(struct lam_program *p, int t, int lane, bool computed) {
+    bool work = false;
+    for (int s = p->segments[t].begin; s < p->segments[t].end; s++)
+        if (has_prepared(&p->steps[s]) && prepares_computed(p, &p->steps[s]) == computed) {
             prepare(p, &p->steps[s], lane);
             work = true;
         }
+    return work;
+}
+
+/* A part of a run begins with preparing for its first segment, and ends with folding its last one: the other part may
+ * come much later. */
+static void run_stage(struct lam_program *p, int t, int lane) {
+    bool begins = t == p->run_begin && t > 0, ends = t == p->run_end, work = false;
+    if (t > p->run_begin) work |= fold_segment(p, t - 1, lane);
+    if (!ends) work |= prepare_segment(p, t, lane, false);
     if (work) p->backend->lane_barrier(p->handle, lane);
-    if (p->stages[t].end > p->stages[t].begin) {
+    if (!begins && p->stages[t].end > p->stages[t].begin) {
         for (int s = p->stages[t].begin; s < p->stages[t].end && lane == 0; s++)
             run_unbatched(p, &p->steps[s]);
         p->backend->lane_barrier(p->handle, lane);
     }
-    if (!late) return;
-    for (int s = p->segments[t].begin; s < p->segments[t].end; s++)
-        if (has_prepared(&p->steps[s]) && prepares_computed(p, &p->steps[s])) prepare(p, &p->steps[s], lane);
-    p->backend->lane_barrier(p->handle, lane);
+    if (!ends && prepare_segment(p, t, lane, true)) p->backend->lane_barrier(p->handle, lane);
 }
 
 /* ---- segments ---- */
@@ -209,10 +216,10 @@ static void run_segment(struct lam_program *p, int t, int lane) {
 
 static void run_lane(void *context, int lane) {
     struct lam_program *p = context;
-    for (int t = 0; t <= p->segment_count; t++) {
+    for (int t = p->run_begin; t <= p->run_end; t++) {
         double start = p->time_segments && lane == 0 ? lam_seconds() : 0;
         run_stage(p, t, lane);
-        if (t == p->segment_count) break;
+        if (t == p->run_end) break;
         run_segment(p, t, lane);
         p->backend->lane_barrier(p->handle, lane);
         if (lane == 0 && p->hook.done && p->hook.segment == t) p->hook.done(p->hook.context);

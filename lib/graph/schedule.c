@@ -154,6 +154,8 @@ static int assign_segments(struct lam_program *p) {
     for (int s = 0; s < p->step_count; s++) {
         struct step *step = &p->steps[s];
         step->batched = is_batched(p, &step->node);
+        if (p->split && step->batched && step->node.backward && p->forward_segments == 0)
+            p->forward_segments = ++current;
         int when = step->batched ? current : 0;
         for (int i = 0; i < step->node.op.inputs; i++) {
             if (step->node.in[i] == LAM_NO_VALUE) continue;

@@ -146,6 +146,8 @@ static lam_status time_segments(struct lam_program *p, struct scratch *scratch) 
     for (int i = 0; i < p->graph->input_count; i++) p->input_data[i] = scratch->inputs[i];
     for (int i = 0; i < p->graph->output_count; i++) p->output_data[i] = scratch->outputs[i];
     p->time_segments = true;
+    p->run_begin = 0;
+    p->run_end = p->segment_count;
     double *least = malloc(sizeof *least * (size_t)p->segment_count);
     if (!least) return no_memory();
     for (int t = 0; t < p->segment_count; t++) least[t] = 1e30;

@@ -31,6 +31,8 @@ struct lam_network {
     const struct lam_field *fields;
     int field_count;
     const char *(*unit_name)(void *context, int unit, char *text, size_t size);
+    /* Published cuts into `blocks` blocks: the last unit of each but the last. NULL: none are known. */
+    lam_status (*paper_cuts)(void *context, int blocks, int *cuts);
     lam_value (*build_unit)(void *context, struct lam_graph *graph, int unit, lam_value x);
     /* Behind the last unit. Training: declares the outputs "loss" (and others) and returns the loss.
      * Evaluation: declares what the task reads ("logits") and returns LAM_NO_VALUE. inputs[f]: field f;

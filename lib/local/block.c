@@ -429,3 +429,25 @@ double lam_block_training_flops(const struct lam_block *block) {
     const struct lam_graph *graph = block->graphs[LAM_BLOCK_TRAIN];
     return graph ? lam_graph_forward_flops(graph) + lam_graph_backward_flops(graph) : 0;
 }
+
+char *lam_block_text(const struct lam_block *block) {
+    const struct lam_graph *graph = block->graphs[LAM_BLOCK_TRAIN];
+    return lam_graph_text(graph ? graph : block->graphs[LAM_BLOCK_EVAL]);
+}
+
+lam_status lam_block_count_flops(const struct lam_block_options *options, struct lam_block_flops *flops,
+                                 struct lam_border *border) {
+    struct lam_block block = {.options = *options};
+    LAM_TRY(lam_params_create(&block.params));
+    lam_status status = build(&block, LAM_BLOCK_EVAL);
+    if (status == LAM_OK && (is_last(&block) || options->aux)) status = build(&block, LAM_BLOCK_TRAIN);
+    const struct lam_graph *training = block.graphs[LAM_BLOCK_TRAIN];
+    if (status == LAM_OK)
+        *flops = (struct lam_block_flops){
+            .units = 3 * block.own_flops,
+            .aux = training ? lam_graph_tag_flops(training, options->network->units) : 0};
+    *border = block.border;
+    for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) lam_graph_destroy(block.graphs[i]);
+    lam_params_destroy(block.params);
+    return status;
+}

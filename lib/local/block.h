@@ -116,6 +116,17 @@ struct lam_program *lam_block_program(const struct lam_block *block, enum lam_bl
 struct lam_program *lam_block_last_program(const struct lam_block *block);
 double
 lam_block_forward_flops(const struct lam_block *block); /* of a full batch, without the auxiliary network */
+/* The training graph's ops, for comparing: blocks with the same text compute the same. Caller frees; NULL: no memory. */
+char *lam_block_text(const struct lam_block *block);
+
+/* FLOPs of a training step on options->batch samples, of a block that is built only for counting: three times the units'
+ * forward pass, and the auxiliary network's whole. *border: what the block would give out. */
+struct lam_block_flops {
+    double units, aux;
+};
+lam_status lam_block_count_flops(const struct lam_block_options *options, struct lam_block_flops *flops,
+                                 struct lam_border *border);
+
 double lam_block_training_flops(
     const struct lam_block *block); /* forward, backward and auxiliary; 0: evaluation only */
 

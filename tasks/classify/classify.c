@@ -182,6 +182,11 @@ static const char *unit_name(void *context, int unit, char *text, size_t size) {
     return lam_model_unit_name(((struct classify *)context)->model, unit, text, size);
 }
 
+static lam_status paper_cuts(void *context, int blocks, int *cuts) {
+    const struct lam_model *model = ((struct classify *)context)->model;
+    return model->paper_cuts(model, blocks, cuts);
+}
+
 static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
     return lam_model_build_unit(((struct classify *)context)->model, graph, unit, x);
 }
@@ -229,6 +234,7 @@ static lam_status make_network(struct classify *c) {
                                       .fields = c->fields,
                                       .field_count = 2,
                                       .unit_name = unit_name,
+                                      .paper_cuts = paper_cuts,
                                       .build_unit = build_unit,
                                       .build_output = build_output,
                                       .build_local_head = build_local_head};

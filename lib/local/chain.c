@@ -1,0 +1,250 @@
+/* Cutting a network and making its blocks. */
+#include "local/chain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "base/rng.h"
+#include "local/profile.h"
+#include "local/stage.h"
+
+enum { MOST_MOVES = 3 }; /* of a profiled cut, after it was run */
+
+/* What choosing a cut works on. */
+struct chooser {
+    const struct lam_chain_options *options;
+    struct lam_partition_problem problem;
+    double *unit, *aux; /* seconds, or FLOPs */
+    char **names;
+    size_t *limits;
+};
+
+static lam_status no_memory(void) {
+    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+}
+
+/* ---- blocks ---- */
+
+static lam_status create_blocks(const struct lam_chain_options *o, struct lam_chain *chain) {
+    const struct lam_partition *cut = &chain->partition;
+    for (int j = 0; j < cut->blocks; j++) {
+        bool last = j + 1 == cut->blocks;
+        struct lam_block_options options = {.network = o->network,
+                                            .number = j + 1,
+                                            .first = j ? cut->last_unit[j - 1] + 1 : 0,
+                                            .last = cut->last_unit[j],
+                                            .next_last = last ? 0 : cut->last_unit[j + 1],
+                                            .aux = last || o->evaluation_only ? NULL : o->aux,
+                                            .aux_options = o->aux_options,
+                                            .batch = o->batch,
+                                            .tail = o->tail,
+                                            .evaluation_only = o->evaluation_only,
+                                            .precision = o->precision,
+                                            .optimizer = o->optimizer,
+                                            .tuning = o->tuning};
+        if (j > 0) options.in = lam_block_border(chain->blocks[j - 1]);
+        LAM_TRY(lam_block_create(&options, o->devices[cut->device[j]], &chain->blocks[j]));
+        chain->count = j + 1;
+    }
+    return LAM_OK;
+}
+
+static void destroy_blocks(struct lam_chain *chain) {
+    for (int j = 0; j < chain->count; j++) lam_block_destroy(chain->blocks[j]);
+    memset(chain->blocks, 0, sizeof chain->blocks);
+    chain->count = 0;
+}
+
+void lam_chain_destroy(struct lam_chain *chain) {
+    destroy_blocks(chain);
+}
+
+/* ---- the problem ---- */
+
+static void close_chooser(struct chooser *c) {
+    for (int u = 0; c->names && u < c->options->network->units; u++) free(c->names[u]);
+    free(c->names);
+    free(c->unit);
+    free(c->aux);
+    free(c->limits);
+}
+
+static lam_status open_chooser(struct chooser *c, const struct lam_chain_options *o) {
+    const struct lam_network *network = o->network;
+    size_t units = (size_t)network->units;
+    *c = (struct chooser){.options = o};
+    c->unit = calloc(units, sizeof *c->unit);
+    c->aux = calloc(units, sizeof *c->aux);
+    c->names = calloc(units, sizeof *c->names);
+    c->limits = calloc((size_t)o->device_count, sizeof *c->limits);
+    if (!c->unit || !c->aux || !c->names || !c->limits) return no_memory();
+    for (int u = 0; u < network->units; u++) {
+        char name[64];
+        c->names[u] = strdup(network->unit_name(network->context, u, name, sizeof name));
+        if (!c->names[u]) return no_memory();
+        c->unit[u] = 1;
+    }
+    for (int d = 0; d < o->device_count; d++) c->limits[d] = lam_device_limit(o->devices[d]);
+    c->problem = (struct lam_partition_problem){.units = network->units,
+                                                .blocks = o->blocks,
+                                                .devices = o->device_count,
+                                                .unit_seconds = c->unit,
+                                                .aux_seconds = c->aux,
+                                                .unit_names = (const char *const *)c->names};
+    return LAM_OK;
+}
+
+/* ---- profiled ---- */
+
+/* The name under which the record keeps a cut: all that it depends on. */
+static char *cut_key(const struct chooser *c) {
+    const struct lam_chain_options *o = c->options;
+    char *text =
+        lam_format("%d|%d|%d|%d|%s|%g|%d%d%d%d", o->blocks, o->device_count, o->batch, (int)o->precision,
+                   o->aux ? o->aux->name : "-", (double)o->aux_options.ema_momentum, o->aux_options.no_lb,
+                   o->aux_options.no_ema, o->aux_options.fixed_mix, o->aux_options.depth);
+    for (int u = 0; text && u < o->network->units; u++) {
+        char *longer = lam_format("%s|%s", text, c->names[u]);
+        free(text);
+        text = longer;
+    }
+    for (int d = 0; text && d < o->device_count; d++) {
+        char *longer = lam_format("%s|%s|%zu", text, lam_device_describe(o->devices[d]), c->limits[d]);
+        free(text);
+        text = longer;
+    }
+    char *key =
+        text ? lam_format("cut %016llx into %d", (unsigned long long)lam_hash_text(text), o->blocks) : NULL;
+    free(text);
+    return key;
+}
+
+static char *cuts_text(const struct lam_partition *cut) {
+    char *text = strdup("");
+    for (int j = 0; text && j + 1 < cut->blocks; j++) {
+        char *longer = lam_format("%s%s%d", text, j ? "," : "", cut->last_unit[j]);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
+/* Runs the chain as it is cut now; *slowest: seconds of the slowest device. Units of each block get the time that they
+ * really took together. */
+static lam_status run_cut(struct chooser *c, struct lam_chain *chain, double *slowest) {
+    double seconds[LAM_MAX_BLOCKS], device[LAM_MAX_BLOCKS] = {0};
+    const struct lam_partition *cut = &chain->partition;
+    lam_status status = create_blocks(c->options, chain);
+    if (status == LAM_OK) status = lam_profile_blocks(chain->blocks, chain->count, seconds);
+    destroy_blocks(chain);
+    LAM_TRY(status);
+    *slowest = 0;
+    for (int j = 0; j < cut->blocks; j++) {
+        device[cut->device[j]] += seconds[j];
+        if (device[cut->device[j]] > *slowest) *slowest = device[cut->device[j]];
+        double scale = seconds[j] / (cut->block_seconds[j] > 0 ? cut->block_seconds[j] : seconds[j]);
+        for (int u = j ? cut->last_unit[j - 1] + 1 : 0; u <= cut->last_unit[j]; u++) c->unit[u] *= scale;
+    }
+    return LAM_OK;
+}
+
+/* Measures units, cuts, runs the cut, corrects the units' times by that, and cuts again, until nothing gets faster. */
+static lam_status profile(struct chooser *c, struct lam_chain *chain) {
+    LAM_TRY(lam_profile_units(c->options, c->unit, c->aux));
+    LAM_TRY(lam_partition_profiled(&c->problem, &chain->partition));
+    struct lam_partition best = chain->partition;
+    double least = 1e30;
+    for (int move = 0; move < MOST_MOVES; move++) {
+        double slowest;
+        LAM_TRY(run_cut(c, chain, &slowest));
+        if (slowest < least) {
+            least = slowest;
+            LAM_TRY(lam_partition_fixed(chain->partition.last_unit, &c->problem, &best));
+        }
+        struct lam_partition next;
+        LAM_TRY(lam_partition_profiled(&c->problem, &next));
+        if (!memcmp(next.last_unit, chain->partition.last_unit, sizeof *next.last_unit * (size_t)next.blocks))
+            break;
+        chain->partition = next;
+    }
+    chain->partition = best;
+    return LAM_OK;
+}
+
+static lam_status cut_profiled(struct chooser *c, struct lam_chain *chain) {
+    enum lam_tuning_mode mode = lam_tuning_mode(c->options->tuning);
+    char *key = cut_key(c), *text = NULL;
+    const char *known = key ? lam_tuning_get(c->options->tuning, key) : NULL;
+    lam_status status = key ? LAM_OK : no_memory();
+    if (status == LAM_OK && known) {
+        status = lam_partition_parse(known, &c->problem, &chain->partition);
+        snprintf(chain->why, sizeof chain->why, "profiled before");
+    } else if (status == LAM_OK && mode == LAM_TUNING_MEASURE) {
+        status = profile(c, chain);
+        if (status == LAM_OK && !(text = cuts_text(&chain->partition))) status = no_memory();
+        if (status == LAM_OK) status = lam_tuning_set(c->options->tuning, key, text);
+        snprintf(chain->why, sizeof chain->why, "profiled: least time of the slowest device");
+    } else if (status == LAM_OK) {
+        status = lam_profile_flops(c->options, c->unit, c->aux);
+        if (status == LAM_OK) status = lam_partition_profiled(&c->problem, &chain->partition);
+        snprintf(chain->why, sizeof chain->why,
+                 "least FLOPs of the busiest device, auxiliary networks counted");
+    }
+    free(key);
+    free(text);
+    return status;
+}
+
+/* ---- choosing ---- */
+
+static lam_status cut_uniform(struct chooser *c, struct lam_chain *chain) {
+    LAM_TRY(lam_profile_flops(c->options, c->unit, c->aux));
+    snprintf(chain->why, sizeof chain->why, "uniform: equal FLOPs");
+    return lam_partition_uniform(&c->problem, &chain->partition);
+}
+
+static lam_status cut_as_published(struct chooser *c, struct lam_chain *chain) {
+    const struct lam_network *network = c->options->network;
+    int cuts[LAM_MAX_BLOCKS];
+    if (!network->paper_cuts)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "there are no published cuts of this network; use --partition profiled");
+    if (c->options->blocks > LAM_MAX_BLOCKS)
+        return lam_fail(LAM_ERR_INVALID, "%d blocks are more than %d", c->options->blocks, LAM_MAX_BLOCKS);
+    LAM_TRY(network->paper_cuts(network->context, c->options->blocks, cuts));
+    LAM_TRY(lam_profile_flops(c->options, c->unit, c->aux));
+    cuts[c->options->blocks - 1] = network->units - 1;
+    snprintf(chain->why, sizeof chain->why, "as published");
+    return lam_partition_fixed(cuts, &c->problem, &chain->partition);
+}
+
+static lam_status cut_by_list(struct chooser *c, struct lam_chain *chain) {
+    LAM_TRY(lam_profile_flops(c->options, c->unit, c->aux));
+    snprintf(chain->why, sizeof chain->why, "as given");
+    return lam_partition_parse(c->options->partition, &c->problem, &chain->partition);
+}
+
+static lam_status choose(struct chooser *c, struct lam_chain *chain) {
+    const char *how = c->options->partition ? c->options->partition : "profiled";
+    if (c->options->blocks == 1) {
+        int last = c->options->network->units - 1;
+        return lam_partition_fixed(&last, &c->problem, &chain->partition);
+    }
+    if (!strcmp(how, "profiled")) return cut_profiled(c, chain);
+    if (!strcmp(how, "uniform")) return cut_uniform(c, chain);
+    if (!strcmp(how, "paper")) return cut_as_published(c, chain);
+    return cut_by_list(c, chain);
+}
+
+lam_status lam_chain_create(const struct lam_chain_options *options, struct lam_chain *chain) {
+    struct chooser chooser;
+    memset(chain, 0, sizeof *chain);
+    lam_status status = open_chooser(&chooser, options);
+    if (status == LAM_OK) status = choose(&chooser, chain);
+    close_chooser(&chooser);
+    if (status == LAM_OK) status = create_blocks(options, chain);
+    if (status != LAM_OK) lam_chain_destroy(chain);
+    return status;
+}
