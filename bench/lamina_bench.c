@@ -1,9 +1,11 @@
 /* lamina-bench: how fast, how close to the floor, how much memory.
  *
  *     lamina-bench step --model resnet32 --precision f32 --batch 128 --devices cpu:0-1 --profile
+ *     lamina-bench simulate --forward 0.01 --backward 0.02 --aux 0.003 --blocks 8 --link 12
  *
- * step    times whole training steps (forward, loss, backward, update) on data that is already there, and
- * compares them with the floor: FLOPs over the measured peak plus bytes over the measured bandwidth.
+ * step      times whole training steps (forward, loss, backward, update) on data that is already there, and
+ *           compares them with the floor: FLOPs over the measured peak plus bytes over the measured bandwidth.
+ * simulate  runs pipeline schedules in a simulation fed with measured times (simulate.c).
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include "base/files.h"
 #include "base/options.h"
 #include "base/rng.h"
+#include "bench/commands.h"
 #include "bench/peak.h"
 #include "local/stage.h"
 #include "nn/model.h"
@@ -286,22 +289,17 @@ static lam_status report(const struct bench *b, double seconds, const struct pea
                lam_bytes_text(lam_device_memory(b->device, kind).peak, text, sizeof text));
     if (b->config.plan) lam_program_print(lam_block_program(b->block, LAM_BLOCK_TRAIN), stdout);
     if (b->config.profile) lam_program_profile_print(lam_block_program(b->block, LAM_BLOCK_TRAIN), stdout);
-    if (!*b->config.json) return LAM_OK;
-    json_t *list = json_pack("[{s:s, s:s, s:s, s:I, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f}]", "benchmark",
-                             "step", "model", b->config.model, "precision", precisions[b->config.precision],
-                             "batch", (json_int_t)b->config.batch, "device", lam_device_name(b->device),
-                             "images_per_s", rate, "seconds", seconds, "peak_bytes", (json_int_t)peak_bytes,
-                             "floor_seconds", floor.seconds, "peak_gflops", 1e-9 * peak->f32_flops,
-                             "peak_gflops_bf16", 1e-9 * peak->bf16_flops, "peak_gbytes", 1e-9 * peak->bytes);
-    char *json = list ? json_dumps(list, JSON_INDENT(2)) : NULL;
-    lam_status status = json ? lam_file_write(b->config.json, json, strlen(json))
-                             : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-    free(json);
-    json_decref(list);
-    return status;
+    return bench_write_json(
+        b->config.json,
+        json_pack("[{s:s, s:s, s:s, s:I, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f}]", "benchmark", "step",
+                  "model", b->config.model, "precision", precisions[b->config.precision], "batch",
+                  (json_int_t)b->config.batch, "device", lam_device_name(b->device), "images_per_s", rate,
+                  "seconds", seconds, "peak_bytes", (json_int_t)peak_bytes, "floor_seconds", floor.seconds,
+                  "peak_gflops", 1e-9 * peak->f32_flops, "peak_gflops_bf16", 1e-9 * peak->bf16_flops,
+                  "peak_gbytes", 1e-9 * peak->bytes));
 }
 
-static lam_status bench_step(struct bench *b) {
+static lam_status run_step(struct bench *b) {
     struct peak peak;
     double seconds = 0;
     LAM_TRY(set_up(b));
@@ -310,28 +308,79 @@ static lam_status bench_step(struct bench *b) {
     return report(b, seconds, &peak);
 }
 
-int main(int argc, char **argv) {
+lam_status bench_step(int argc, char **argv) {
     struct bench bench = {0};
     struct lam_options options = {.program = "lamina-bench step",
                                   .usage = "[options]",
                                   .tables = {{table, sizeof table / sizeof *table, &bench.config}},
                                   .table_count = 1};
-    bool step = argc > 1 && !strcmp(argv[1], "step");
-    lam_status status = lam_options_defaults(&options);
-    if (status == LAM_OK)
-        status = lam_options_parse(&options, step ? argc - 1 : argc, step ? argv + 1 : argv, NULL, 0, NULL);
-    if (status == LAM_OK && (bench.config.help || !step)) {
-        char *text;
-        status = lam_options_help(&options, &text);
-        if (status == LAM_OK) {
-            fputs(text, stdout);
-            free(text);
-        }
-    } else if (status == LAM_OK) {
-        status = bench_step(&bench);
-    }
+    lam_status status = bench_options(&options, argc, argv, &bench.config.help);
+    if (status == LAM_OK && !bench.config.help) status = run_step(&bench);
     tear_down(&bench);
     lam_options_free(&options);
+    return status;
+}
+
+/* ---- what subcommands share ---- */
+
+lam_status bench_options(struct lam_options *options, int argc, char **argv, const bool *help) {
+    LAM_TRY(lam_options_defaults(options));
+    LAM_TRY(lam_options_parse(options, argc, argv, NULL, 0, NULL));
+    if (!*help) return LAM_OK;
+    char *text;
+    LAM_TRY(lam_options_help(options, &text));
+    fputs(text, stdout);
+    free(text);
+    return LAM_OK;
+}
+
+lam_status bench_write_json(const char *path, json_t *list) {
+    char *text = list ? json_dumps(list, JSON_INDENT(2)) : NULL;
+    lam_status status = LAM_OK;
+    if (!text)
+        status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    else if (*path)
+        status = lam_file_write(path, text, strlen(text));
+    free(text);
+    json_decref(list);
+    return status;
+}
+
+/* ---- the list of subcommands ---- */
+
+static const struct command {
+    const char *name, *help;
+    lam_status (*run)(int argc, char **argv);
+} commands[] = {
+    {"step", "time training steps on a device", bench_step},
+    {"simulate", "pipeline schedules on more devices than this machine has", bench_simulate},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_usage(void) {
+    puts("usage: lamina-bench COMMAND [options]\n");
+    for (int i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i].name, commands[i].help);
+    puts("\nlamina-bench COMMAND --help tells a command's options.");
+}
+
+static lam_status run_command(int argc, char **argv) {
+    if (argc < 2) return lam_fail(LAM_ERR_INVALID, "no command; lamina-bench --help lists them");
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++) {
+        names[i] = commands[i].name;
+        if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+    }
+    const char *near = lam_nearest(argv[1], names, COMMANDS);
+    if (near) return lam_fail(LAM_ERR_INVALID, "%s: no such command; did you mean %s?", argv[1], near);
+    return lam_fail(LAM_ERR_INVALID, "%s: no such command; lamina-bench --help lists them", argv[1]);
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && !strcmp(argv[1], "--help")) {
+        print_usage();
+        return 0;
+    }
+    lam_status status = run_command(argc, argv);
     if (status != LAM_OK) fprintf(stderr, "lamina-bench: %s\n", lam_error_text());
     return lam_exit_code(status);
 }

@@ -22,6 +22,7 @@ enum lam_rng_purpose {
     LAM_RNG_DATASET,  /* generated data: a = split, b = sample index */
     LAM_RNG_MIXUP,    /* a = epoch, b = batch index */
     LAM_RNG_TEST,
+    LAM_RNG_SIMULATE, /* a = stage, b = step */
 };
 
 struct lam_rng {
