@@ -10,6 +10,7 @@
 
 /* argv[0] is the subcommand's name. */
 lam_status bench_step(int argc, char **argv);
+lam_status bench_pipeline(int argc, char **argv);
 lam_status bench_simulate(int argc, char **argv);
 
 /* Sets the defaults and takes the command line; prints the help where *help (an option's value) says so. */

@@ -1,10 +1,12 @@
 /* lamina-bench: how fast, how close to the floor, how much memory.
  *
  *     lamina-bench step --model resnet32 --precision f32 --batch 128 --devices cpu:0-1 --profile
+ *     lamina-bench pipeline --model resnet32 --method dgl --blocks 2 --devices cpu:0,cpu:1
  *     lamina-bench simulate --forward 0.01 --backward 0.02 --aux 0.003 --blocks 8 --link 12
  *
  * step      times whole training steps (forward, loss, backward, update) on data that is already there, and
  *           compares them with the floor: FLOPs over the measured peak plus bytes over the measured bandwidth.
+ * pipeline  times local learning and its schedules over several devices (pipeline.c).
  * simulate  runs pipeline schedules in a simulation fed with measured times (simulate.c).
  */
 #include <jansson.h>
@@ -14,11 +16,10 @@
 
 #include "base/files.h"
 #include "base/options.h"
-#include "base/rng.h"
 #include "bench/commands.h"
+#include "bench/network.h"
 #include "bench/peak.h"
 #include "local/stage.h"
-#include "nn/model.h"
 
 struct config {
     char *model, *devices, *json, *tuning_file;
@@ -117,66 +118,17 @@ static const struct lam_option table[] = {
      .help = "this text"},
 };
 
-/* ---- the network: units of a model and cross entropy ---- */
-
-static const char *unit_name(void *context, int unit, char *text, size_t size) {
-    return lam_model_unit_name(context, unit, text, size);
-}
-
-static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
-    return lam_model_build_unit(context, graph, unit, x);
-}
-
-static lam_value build_output(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
-    (void)context;
-    if (!lam_graph_training(graph)) {
-        lam_graph_output(graph, "logits", x);
-        return LAM_NO_VALUE;
-    }
-    lam_value loss = lam_cross_entropy(graph, x, inputs[1], 0, NULL);
-    lam_graph_output(graph, "loss", loss);
-    return loss;
-}
-
 /* ---- step ---- */
 
 struct bench {
     struct config config;
     struct lam_device *device;
-    struct lam_model *model;
-    struct lam_network network;
-    struct lam_field fields[2];
+    struct bench_network network;
     struct lam_tuning *tuning;
     struct lam_block *block;
     struct lam_stage stage;
     struct lam_batch batch;
 };
-
-static lam_status make_batch(struct bench *b) {
-    int64_t images = b->config.batch * 3 * b->config.image_size * b->config.image_size;
-    void *data[2];
-    LAM_TRY(lam_device_alloc(b->device, LAM_MEMORY_DATA, (size_t)images * sizeof(float), &data[0]));
-    LAM_TRY(
-        lam_device_alloc(b->device, LAM_MEMORY_DATA, (size_t)b->config.batch * sizeof(int32_t), &data[1]));
-    float *host = malloc((size_t)images * sizeof *host);
-    int32_t *labels = malloc((size_t)b->config.batch * sizeof *labels);
-    if (!host || !labels) {
-        free(host);
-        free(labels);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-    }
-    struct lam_rng rng = lam_rng_make(1, LAM_RNG_TEST, 0, 0);
-    for (int64_t i = 0; i < images; i++) host[i] = lam_rng_normal(&rng);
-    for (int64_t i = 0; i < b->config.batch; i++)
-        labels[i] = (int32_t)lam_rng_below(&rng, (uint32_t)b->config.classes);
-    lam_status status = lam_device_upload(b->device, data[0], host, (size_t)images * sizeof *host);
-    if (status == LAM_OK)
-        status = lam_device_upload(b->device, data[1], labels, (size_t)b->config.batch * sizeof *labels);
-    free(host);
-    free(labels);
-    b->batch = (struct lam_batch){.count = (int)b->config.batch, .data = {data[0], data[1]}};
-    return status;
-}
 
 static lam_status set_up(struct bench *b) {
     char **names;
@@ -188,25 +140,14 @@ static lam_status set_up(struct bench *b) {
     for (int i = 0; i < count; i++) free(names[i]);
     free(names);
     LAM_TRY(status);
-    struct lam_model_options options = {
-        .image_size = (int)b->config.image_size, .channels = 3, .classes = (int)b->config.classes};
-    LAM_TRY(lam_model_create(b->config.model, &options, &b->model));
-    b->fields[0] =
-        (struct lam_field){"image", LAM_F32, LAM_SHAPE(3, b->config.image_size, b->config.image_size)};
-    b->fields[1] = (struct lam_field){"label", LAM_I32, LAM_SCALAR};
-    b->network = (struct lam_network){.context = b->model,
-                                      .units = lam_model_units(b->model),
-                                      .fields = b->fields,
-                                      .field_count = 2,
-                                      .unit_name = unit_name,
-                                      .build_unit = build_unit,
-                                      .build_output = build_output};
+    LAM_TRY(
+        bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes, &b->network));
     LAM_TRY(lam_tuning_create(b->config.tuning == 0 ? LAM_TUNING_MEASURE : LAM_TUNING_FIXED, &b->tuning));
     if (*b->config.tuning_file) LAM_TRY(lam_tuning_load(b->tuning, b->config.tuning_file));
     bool adam = strncmp(b->config.model, "vit", 3) == 0;
     struct lam_block_options block = {
-        .network = &b->network,
-        .last = b->network.units - 1,
+        .network = &b->network.network,
+        .last = b->network.network.units - 1,
         .batch = (int)b->config.batch,
         .precision = b->config.precision ? LAM_BF16 : LAM_F32,
         .optimizer = lam_optimizer_default_options(adam ? LAM_OPTIMIZER_ADAMW : LAM_OPTIMIZER_SGD),
@@ -218,14 +159,14 @@ static lam_status set_up(struct bench *b) {
     b->stage = (struct lam_stage){.device = b->device, .blocks = &b->block, .count = 1};
     LAM_TRY(lam_stage_allocate(&b->stage));
     LAM_TRY(lam_params_init(lam_block_params(b->block), 1));
-    return make_batch(b);
+    return bench_network_batch(&b->network, b->device, (int)b->config.batch, &b->batch);
 }
 
 static void tear_down(struct bench *b) {
     lam_stage_free(&b->stage);
     lam_block_destroy(b->block);
     lam_tuning_destroy(b->tuning);
-    lam_model_destroy(b->model);
+    bench_network_close(&b->network);
     lam_device_close(b->device);
 }
 
@@ -245,7 +186,9 @@ static lam_status time_steps(struct bench *b, double *median) {
         if (i == 0 && b->config.profile)
             lam_program_profile(lam_block_program(b->block, LAM_BLOCK_TRAIN), true);
         double start = lam_seconds();
-        status = lam_block_train(b->block, &(struct lam_block_step){.batch=&b->batch,.learning_rate=1e-3f,.seed=1,.step=(uint64_t)(i + WARM_UP)}, &loss);
+        struct lam_block_step at = {
+            .batch = &b->batch, .learning_rate = 1e-3f, .seed = 1, .step = (uint64_t)(i + WARM_UP)};
+        status = lam_block_train(b->block, &at, &loss);
         if (i >= 0) seconds[i] = lam_seconds() - start;
     }
     qsort(seconds, (size_t)steps, sizeof *seconds, ascending);
@@ -353,6 +296,7 @@ static const struct command {
     lam_status (*run)(int argc, char **argv);
 } commands[] = {
     {"step", "time training steps on a device", bench_step},
+    {"pipeline", "time local learning under each schedule, over several devices", bench_pipeline},
     {"simulate", "pipeline schedules on more devices than this machine has", bench_simulate},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -55,9 +55,9 @@ struct worker {
     _Atomic uint64_t actions; /* grows with everything it does */
     _Atomic int doing;
     _Atomic uint64_t step;
-    _Atomic uint64_t busy, starved, blocked; /* nanoseconds */
-    double forward_end;                      /* of the step in work, told by the output's hook; 0: not yet */
-    uint64_t delays;                         /* drawn so far */
+    _Atomic uint64_t busy, forward, starved, blocked; /* nanoseconds */
+    double forward_end; /* of the step in work, told by the output's hook; 0: not yet */
+    uint64_t delays;    /* drawn so far */
 };
 
 struct lam_pipeline {

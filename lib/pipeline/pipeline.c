@@ -394,6 +394,7 @@ lam_status lam_pipeline_drain(struct lam_pipeline *p) {
 struct lam_pipeline_times lam_pipeline_times(const struct lam_pipeline *p, int device) {
     const struct worker *w = &p->workers[device];
     struct lam_pipeline_times times = {.busy = 1e-9 * (double)atomic_load(&w->busy),
+                                       .forward = 1e-9 * (double)atomic_load(&w->forward),
                                        .starved = 1e-9 * (double)atomic_load(&w->starved),
                                        .blocked = 1e-9 * (double)atomic_load(&w->blocked)};
     if (p->options.schedule == LAM_PIPELINE_SEQUENTIAL)
@@ -406,6 +407,7 @@ void lam_pipeline_reset_times(struct lam_pipeline *p) {
     p->inside = 0;
     for (int d = 0; d < p->devices; d++) {
         atomic_store(&p->workers[d].busy, 0);
+        atomic_store(&p->workers[d].forward, 0);
         atomic_store(&p->workers[d].starved, 0);
         atomic_store(&p->workers[d].blocked, 0);
     }

@@ -95,6 +95,7 @@ lam_status lam_pipeline_drain(struct lam_pipeline *pipeline);
 /* Seconds of a device since the last reset, by what it did; under SEQUENTIAL waiting is the other devices' work. */
 struct lam_pipeline_times {
     double busy;    /* computing */
+    double forward; /* of that: until the step's output was handed on; last block: 0 */
     double starved; /* waiting for a batch or a snapshot */
     double blocked; /* waiting for room in the next queue */
 };

@@ -138,6 +138,7 @@ static lam_status train(struct worker *w, int block, const struct message *in, s
     double end = lam_seconds();
     trace_step(w, block, in->step, begin, end);
     add_seconds(&w->busy, end - begin);
+    if (w->forward_end > 0) add_seconds(&w->forward, w->forward_end - begin);
     LAM_TRY(follow(w, block, in->step));
     return p->options.step_done ? p->options.step_done(p->options.context, &told) : LAM_OK;
 }

@@ -1,0 +1,86 @@
+#include "bench/network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "tasks/classify/local_head.h"
+
+static struct lam_model *model_of(void *context) {
+    return ((struct bench_network *)context)->model;
+}
+
+static const char *unit_name(void *context, int unit, char *text, size_t size) {
+    return lam_model_unit_name(model_of(context), unit, text, size);
+}
+
+static lam_status paper_cuts(void *context, int blocks, int *cuts) {
+    return model_of(context)->paper_cuts(model_of(context), blocks, cuts);
+}
+
+static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
+    return lam_model_build_unit(model_of(context), graph, unit, x);
+}
+
+static lam_value build_output(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+    (void)context;
+    if (!lam_graph_training(graph)) {
+        lam_graph_output(graph, "logits", x);
+        return LAM_NO_VALUE;
+    }
+    lam_value loss = lam_cross_entropy(graph, x, inputs[1], 0, NULL);
+    lam_graph_output(graph, "loss", loss);
+    return loss;
+}
+
+static lam_value build_local_head(void *context, struct lam_graph *graph, lam_value x,
+                                  const lam_value *inputs) {
+    return build_output(context, graph, classify_local_logits(graph, x, model_of(context)->options.classes),
+                        inputs);
+}
+
+lam_status bench_network_open(const char *model, int image_size, int classes, struct bench_network *n) {
+    struct lam_model_options options = {.image_size = image_size, .channels = 3, .classes = classes};
+    LAM_TRY(lam_model_create(model, &options, &n->model));
+    n->fields[0] = (struct lam_field){"image", LAM_F32, LAM_SHAPE(3, image_size, image_size)};
+    n->fields[1] = (struct lam_field){"label", LAM_I32, LAM_SCALAR};
+    n->network = (struct lam_network){.context = n,
+                                      .units = lam_model_units(n->model),
+                                      .head_unit = lam_model_units(n->model) - 1,
+                                      .fields = n->fields,
+                                      .field_count = 2,
+                                      .unit_name = unit_name,
+                                      .paper_cuts = paper_cuts,
+                                      .build_unit = build_unit,
+                                      .build_output = build_output,
+                                      .build_local_head = build_local_head};
+    return LAM_OK;
+}
+
+void bench_network_close(struct bench_network *n) {
+    lam_model_destroy(n->model);
+    n->model = NULL;
+}
+
+lam_status bench_network_batch(const struct bench_network *n, struct lam_device *device, int samples,
+                               struct lam_batch *batch) {
+    size_t values = (size_t)lam_shape_count(n->fields[0].shape) * (size_t)samples;
+    void *data[2];
+    LAM_TRY(lam_device_alloc(device, LAM_MEMORY_DATA, values * sizeof(float), &data[0]));
+    LAM_TRY(lam_device_alloc(device, LAM_MEMORY_DATA, (size_t)samples * sizeof(int32_t), &data[1]));
+    float *images = malloc(values * sizeof *images);
+    int32_t *labels = malloc((size_t)samples * sizeof *labels);
+    lam_status status = images && labels ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    struct lam_rng rng = lam_rng_make(1, LAM_RNG_TEST, 0, 0);
+    for (size_t i = 0; status == LAM_OK && i < values; i++) images[i] = lam_rng_normal(&rng);
+    for (int i = 0; status == LAM_OK && i < samples; i++)
+        labels[i] = (int32_t)lam_rng_below(&rng, (uint32_t)n->model->options.classes);
+    if (status == LAM_OK) status = lam_device_upload(device, data[0], images, values * sizeof *images);
+    if (status == LAM_OK)
+        status = lam_device_upload(device, data[1], labels, (size_t)samples * sizeof *labels);
+    free(images);
+    free(labels);
+    static const int64_t none[65536]; /* who the samples are: nobody */
+    *batch = (struct lam_batch){.count = samples, .indices = none, .data = {data[0], data[1]}};
+    return status;
+}

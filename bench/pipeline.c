@@ -1,0 +1,398 @@
+/* lamina-bench pipeline: the same blocks under each schedule, in turn.
+ *
+ *     lamina-bench pipeline --model resnet32 --method dgl --blocks 2 --devices cpu:0,cpu:1 --rounds 5
+ *     lamina-bench pipeline ... --times times.json        # then: lamina-bench simulate --times times.json
+ *
+ * Measured is the time from one step's end in the last block to a later one's: a long run's throughput, without filling and
+ * draining. Schedules alternate, round by round, so that a machine that slows down slows all of them; the median round
+ * counts, ratios are taken within a round. `end-to-end` is one block on one device of all the cores (--whole).
+ *
+ * ideal: with t_d the seconds of device d in a step of `sequential`, PPLL can be sum(t) / max(t) times as fast.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/files.h"
+#include "bench/commands.h"
+#include "bench/network.h"
+#include "local/chain.h"
+#include "pipeline/pipeline.h"
+
+enum { MOST_DEVICES = 16, WARM_UP = 3 };
+
+/* X(suffix, name) */
+#define SCHEDULE_TABLE(X)                                                                                    \
+    X(SEQUENTIAL, "sequential")                                                                              \
+    X(PPLL, "ppll")                                                                                          \
+    X(WHOLE, "end-to-end")
+enum schedule {
+#define SCHEDULE(suffix, name) suffix,
+    SCHEDULE_TABLE(SCHEDULE)
+#undef SCHEDULE
+        SCHEDULES
+};
+static const char *const schedule_names[] = {
+#define NAME(suffix, name) name,
+    SCHEDULE_TABLE(NAME)
+#undef NAME
+};
+
+struct config {
+    char *model, *method, *partition, *devices, *whole, *schedules, *json, *times, *tuning_file;
+    int precision;
+    int64_t blocks, batch, queue, steps, rounds, image_size, classes;
+    bool help;
+};
+
+static const char *const precisions[] = {"f32", "bf16", NULL};
+
+#define ROW(option, sort, field, preset, heading, ...)                                                       \
+    {                                                                                                        \
+        .name = option, .type = LAM_OPTION_##sort, .offset = offsetof(struct config, field),                 \
+        .fallback = preset, .group = heading, __VA_ARGS__                                                    \
+    }
+static const struct lam_option table[] = {
+    ROW("model", TEXT, model, "resnet32", "What", .help = "network"),
+    ROW("method", TEXT, method, "dgl", "What", .help = "auxiliary networks: dgl, glcan"),
+    ROW("blocks", INT, blocks, "2", "What", .min = 1, .max = 128, .help = "gradient-isolated blocks"),
+    ROW("partition", TEXT, partition, "profiled", "What",
+        .help = "profiled, paper, uniform or a list of last units"),
+    ROW("batch", INT, batch, "128", "What", .min = 1, .max = 65536, .help = "samples in a step"),
+    ROW("precision", CHOICE, precision, "f32", "What", .choices = precisions, .help = "type of activations"),
+    ROW("image-size", INT, image_size, "32", "What", .min = 8, .max = 1024,
+        .help = "side of the image in pixels"),
+    ROW("classes", INT, classes, "10", "What", .min = 2, .max = 100000, .help = "number of classes"),
+    ROW("devices", TEXT, devices, "cpu:0,cpu:1", "How", .help = "devices of the blocks"),
+    ROW("whole", TEXT, whole, "auto", "How", .help = "device of end-to-end training"),
+    ROW("schedules", TEXT, schedules, "sequential,ppll,end-to-end", "How",
+        .help = "what to time, in this order"),
+    ROW("queue", INT, queue, "2", "How", .min = 1, .max = 1024,
+        .help = "batches handed over and not finished"),
+    ROW("steps", INT, steps, "20", "How", .min = 1, .max = 100000, .help = "steps to time in a round"),
+    ROW("rounds", INT, rounds, "3", "How", .min = 1, .max = 1000,
+        .help = "times that each schedule has its turn"),
+    ROW("tuning-file", TEXT, tuning_file, "", "How", .help = "record of measured choices, read and written"),
+    ROW("json", TEXT, json, "", "Output", .placeholder = "FILE", .help = "write the numbers there"),
+    ROW("times", TEXT, times, "", "Output", .placeholder = "FILE",
+        .help = "write what lamina-bench simulate needs there"),
+    ROW("help", BOOL, help, "no", "Output", .flags = LAM_OPTION_UNSAVED, .help = "this text"),
+};
+
+/* ---- one measurement ---- */
+
+struct measured {
+    double rate;                                   /* images/s */
+    struct lam_pipeline_times times[MOST_DEVICES]; /* per step */
+    size_t peak_bytes[MOST_DEVICES];
+    int devices;
+};
+
+struct bench {
+    struct config config;
+    struct bench_network network;
+    struct lam_tuning *tuning;
+    const struct lam_aux *aux;
+    char **names, *whole;
+    int device_count;
+    enum schedule schedules[SCHEDULES];
+    int schedule_count;
+    char cut[512];
+    double send_bytes[MOST_DEVICES], snapshot_bytes[MOST_DEVICES];
+};
+
+struct clock { /* when the last block ended its steps */
+    int last_block;
+    uint64_t first, last;
+    double begin, end;
+};
+
+static lam_status step_done(void *context, const struct lam_pipeline_step *step) {
+    struct clock *clock = context;
+    if (step->block != clock->last_block) return LAM_OK;
+    if (step->step == clock->first) clock->begin = lam_seconds();
+    if (step->step == clock->last) clock->end = lam_seconds();
+    return LAM_OK;
+}
+
+static void give_back(void *context, struct lam_batch *batch) {
+    (void)context, (void)batch;
+}
+
+static lam_status run_steps(const struct bench *b, struct lam_pipeline *pipeline, struct lam_batch *batch,
+                            struct clock *clock, struct measured *m) {
+    LAM_TRY(lam_pipeline_start(pipeline, 0, true));
+    clock->first = WARM_UP;
+    clock->last = WARM_UP + (uint64_t)b->config.steps;
+    for (uint64_t step = 0; step <= clock->last; step++) {
+        if (step == WARM_UP + 1) lam_pipeline_reset_times(pipeline);
+        LAM_TRY(lam_pipeline_train(pipeline, batch, give_back, NULL, 1e-3f, step));
+    }
+    LAM_TRY(lam_pipeline_drain(pipeline));
+    m->rate = (double)b->config.batch * (double)b->config.steps / (clock->end - clock->begin);
+    for (int d = 0; d < m->devices; d++) {
+        m->times[d] = lam_pipeline_times(pipeline, d);
+        m->peak_bytes[d] = lam_device_memory_total(lam_pipeline_stage(pipeline, d)->device).peak;
+    }
+    return LAM_OK;
+}
+
+static void note_cut(struct bench *b, const struct lam_chain *chain) {
+    size_t used = 0;
+    b->cut[0] = 0;
+    for (int j = 0; j < chain->count && used < sizeof b->cut; j++)
+        used += (size_t)snprintf(b->cut + used, sizeof b->cut - used, "%s%s on %s", j ? "; " : "",
+                                 lam_block_name(chain->blocks[j]),
+                                 lam_device_name(lam_block_device(chain->blocks[j])));
+    for (int j = 0; j < chain->count; j++) {
+        int d = chain->partition.device[j];
+        bool ends = j + 1 == chain->count || chain->partition.device[j + 1] != d;
+        if (ends) b->send_bytes[d] = (double)lam_block_output_bytes(chain->blocks[j]);
+        if (j && chain->partition.device[j - 1] != d)
+            b->snapshot_bytes[d] = (double)lam_block_twin_count(chain->blocks[j - 1]) * sizeof(float);
+    }
+}
+
+/* Device of the first batch's memory is the first stage's. */
+static lam_status run_chain(struct bench *b, struct lam_chain *chain, enum schedule schedule,
+                            struct measured *m) {
+    struct clock clock = {.last_block = chain->count - 1};
+    struct lam_pipeline_options options = {.blocks = chain->blocks,
+                                           .block_count = chain->count,
+                                           .schedule =
+                                               schedule == PPLL ? LAM_PIPELINE_PPLL : LAM_PIPELINE_SEQUENTIAL,
+                                           .queue = (int)b->config.queue,
+                                           .ema_momentum = 0.995f,
+                                           .seed = 1,
+                                           .context = &clock,
+                                           .step_done = step_done};
+    struct lam_pipeline *pipeline;
+    struct lam_batch batch;
+    LAM_TRY(lam_pipeline_create(&options, &pipeline));
+    m->devices = lam_pipeline_devices(pipeline);
+    for (int d = 0; d < m->devices; d++)
+        lam_device_memory_reset_peak(lam_pipeline_stage(pipeline, d)->device);
+    lam_status status = lam_pipeline_allocate(pipeline);
+    for (int j = 0; j < chain->count && status == LAM_OK; j++)
+        status = lam_params_init(lam_block_params(chain->blocks[j]), 1);
+    if (status == LAM_OK)
+        status = bench_network_batch(&b->network, lam_block_device(chain->blocks[0]), (int)b->config.batch,
+                                     &batch);
+    if (status == LAM_OK) status = run_steps(b, pipeline, &batch, &clock, m);
+    lam_pipeline_destroy(pipeline);
+    return status;
+}
+
+static lam_status measure(struct bench *b, enum schedule schedule, struct measured *m) {
+    bool whole = schedule == WHOLE, adam = !strncmp(b->config.model, "vit", 3);
+    struct lam_device *devices[MOST_DEVICES] = {NULL};
+    int count = whole ? 1 : b->device_count;
+    struct lam_chain chain = {.count = 0};
+    lam_status status = LAM_OK;
+    for (int d = 0; d < count && status == LAM_OK; d++)
+        status = lam_device_open(whole ? b->whole : b->names[d], 0, &devices[d]);
+    struct lam_chain_options options = {
+        .network = &b->network.network,
+        .devices = devices,
+        .device_count = count,
+        .blocks = whole ? 1 : (int)b->config.blocks,
+        .partition = b->config.partition,
+        .aux = b->aux,
+        .batch = (int)b->config.batch,
+        .precision = b->config.precision ? LAM_BF16 : LAM_F32,
+        .optimizer = lam_optimizer_default_options(adam ? LAM_OPTIMIZER_ADAMW : LAM_OPTIMIZER_SGD),
+        .tuning = b->tuning,
+    };
+    if (status == LAM_OK) status = lam_chain_create(&options, &chain);
+    if (status == LAM_OK && !whole) note_cut(b, &chain);
+    if (status == LAM_OK) status = run_chain(b, &chain, schedule, m);
+    lam_chain_destroy(&chain);
+    for (int d = 0; d < count; d++) lam_device_close(devices[d]);
+    return status;
+}
+
+/* ---- all of them ---- */
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y ? 1 : 0;
+}
+
+static double median(const double *values, int count) {
+    double sorted[1000];
+    memcpy(sorted, values, sizeof *values * (size_t)count);
+    qsort(sorted, (size_t)count, sizeof *sorted, ascending);
+    return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+}
+
+/* The round in the middle by rate. */
+static const struct measured *middle(const struct measured *rounds, int count) {
+    double rates[1000];
+    for (int r = 0; r < count; r++) rates[r] = rounds[r].rate;
+    qsort(rates, (size_t)count, sizeof *rates, ascending);
+    for (int r = 0; r < count; r++)
+        if (rounds[r].rate == rates[(count - 1) / 2]) return &rounds[r];
+    return rounds;
+}
+
+static double ideal_of(const struct measured *m) {
+    double sum = 0, most = 1e-30;
+    for (int d = 0; d < m->devices; d++) {
+        sum += m->times[d].busy;
+        if (m->times[d].busy > most) most = m->times[d].busy;
+    }
+    return sum / most;
+}
+
+static json_t *shares(const struct measured *m, int which) {
+    json_t *list = json_array();
+    for (int d = 0; d < m->devices; d++) {
+        const struct lam_pipeline_times *t = &m->times[d];
+        double all = t->busy + t->starved + t->blocked, part = which == 0   ? t->busy
+                                                               : which == 1 ? t->starved
+                                                                            : t->blocked;
+        json_array_append_new(list, json_real(all > 0 ? part / all : 0));
+    }
+    return list;
+}
+
+static json_t *to_json(const struct bench *b, int s, const struct measured *m, double ratio, double ideal) {
+    json_t *peak = json_array();
+    for (int d = 0; d < m->devices; d++)
+        json_array_append_new(peak, json_integer((json_int_t)m->peak_bytes[d]));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o}", "benchmark",
+                     "pipeline", "schedule", schedule_names[b->schedules[s]], "model", b->config.model,
+                     "method", b->config.method, "precision", precisions[b->config.precision], "batch",
+                     (json_int_t)b->config.batch, "blocks",
+                     (json_int_t)(b->schedules[s] == WHOLE ? 1 : b->config.blocks), "images_per_s", m->rate,
+                     "ratio", ratio, "ideal", ideal, "busy", shares(m, 0), "starved", shares(m, 1), "blocked",
+                     shares(m, 2), "peak_bytes", peak);
+}
+
+static lam_status report(const struct bench *b, struct measured *const *all) {
+    int rounds = (int)b->config.rounds;
+    json_t *list = json_array();
+    double ideal = 0, ratios[1000];
+    for (int s = 0; s < b->schedule_count; s++)
+        if (b->schedules[s] == SEQUENTIAL) ideal = ideal_of(middle(all[s], rounds));
+    printf("%s, %s, %lld blocks, batch %lld, %s\n%s\n", b->config.model, b->config.method,
+           (long long)b->config.blocks, (long long)b->config.batch, precisions[b->config.precision], b->cut);
+    if (ideal > 0) printf("ideal speed-up of ppll over sequential: %.3f\n", ideal);
+    printf("%-11s %9s  %7s %7s  %s\n", "schedule", "images/s", "ratio", "ideal",
+           "device: busy starved blocked %, peak MiB");
+    for (int s = 0; s < b->schedule_count; s++) {
+        const struct measured *m = middle(all[s], rounds);
+        for (int r = 0; r < rounds; r++) ratios[r] = all[s][r].rate / all[0][r].rate;
+        double ratio = median(ratios, rounds),
+               of_ideal = b->schedules[s] == PPLL && ideal > 0 ? ratio / ideal : 0;
+        printf("%-11s %9.1f  %6.3fx ", schedule_names[b->schedules[s]], m->rate, ratio);
+        if (of_ideal > 0)
+            printf("%7.3f ", of_ideal);
+        else
+            printf("%7s ", "");
+        for (int d = 0; d < m->devices; d++) {
+            const struct lam_pipeline_times *t = &m->times[d];
+            double all_time = t->busy + t->starved + t->blocked, percent = all_time > 0 ? 100 / all_time : 0;
+            printf(" %d: %.1f %.1f %.1f, %.1f", d, percent * t->busy, percent * t->starved,
+                   percent * t->blocked, (double)m->peak_bytes[d] / (1 << 20));
+        }
+        putchar('\n');
+        json_array_append_new(list, to_json(b, s, m, ratio, ideal));
+    }
+    return bench_write_json(b->config.json, list);
+}
+
+/* What a simulation needs, from the sequential run: auxiliary networks are counted with the backward pass. */
+static lam_status write_times(const struct bench *b, const struct measured *m) {
+    json_t *stages = json_array();
+    double steps = (double)b->config.steps;
+    for (int d = 0; d < m->devices; d++) {
+        double forward = m->times[d].forward / steps, rest = (m->times[d].busy - m->times[d].forward) / steps;
+        bool late = d + 1 < m->devices && rest < 0.02 * forward;
+        json_array_append_new(stages, json_pack("{s:f, s:f, s:b, s:f, s:f}", "forward", forward, "backward",
+                                                rest, "late_send", late, "send_bytes", b->send_bytes[d],
+                                                "snapshot_bytes", b->snapshot_bytes[d]));
+    }
+    return bench_write_json(b->config.times,
+                            json_pack("{s:I, s:o}", "batch", (json_int_t)b->config.batch, "stages", stages));
+}
+
+/* ---- setting up ---- */
+
+static lam_status parse_schedules(struct bench *b) {
+    char *copy = strdup(b->config.schedules), *rest = copy, *word;
+    lam_status status = copy ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    while (status == LAM_OK && (word = strsep(&rest, ","))) {
+        int found = 0;
+        while (found < SCHEDULES && strcmp(word, schedule_names[found]) != 0) found++;
+        if (found == SCHEDULES)
+            status =
+                lam_fail(LAM_ERR_INVALID, "--schedules: '%s' is none of sequential, ppll, end-to-end", word);
+        else if (b->schedule_count == SCHEDULES)
+            status = lam_fail(LAM_ERR_INVALID, "--schedules: name each schedule once");
+        else
+            b->schedules[b->schedule_count++] = (enum schedule)found;
+    }
+    free(copy);
+    return status;
+}
+
+static lam_status set_up(struct bench *b) {
+    char **whole;
+    int count;
+    LAM_TRY(lam_aux_find(b->config.method, &b->aux));
+    LAM_TRY(parse_schedules(b));
+    LAM_TRY(
+        bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes, &b->network));
+    LAM_TRY(lam_device_list_parse(b->config.devices, &b->names, &b->device_count));
+    if (b->device_count > MOST_DEVICES)
+        return lam_fail(LAM_ERR_INVALID, "--devices: %d are more than %d", b->device_count, MOST_DEVICES);
+    LAM_TRY(lam_device_list_parse(b->config.whole, &whole, &count));
+    b->whole = whole[0];
+    for (int i = 1; i < count; i++) free(whole[i]);
+    free(whole);
+    LAM_TRY(lam_tuning_create(LAM_TUNING_MEASURE, &b->tuning));
+    return *b->config.tuning_file ? lam_tuning_load(b->tuning, b->config.tuning_file) : LAM_OK;
+}
+
+static void tear_down(struct bench *b) {
+    for (int i = 0; i < b->device_count; i++) free(b->names[i]);
+    free(b->names);
+    free(b->whole);
+    lam_tuning_destroy(b->tuning);
+    bench_network_close(&b->network);
+}
+
+static lam_status run(struct bench *b) {
+    struct measured *all[SCHEDULES] = {NULL};
+    lam_status status = set_up(b);
+    for (int s = 0; s < b->schedule_count && status == LAM_OK; s++) {
+        all[s] = calloc((size_t)b->config.rounds, sizeof *all[s]);
+        if (!all[s]) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    }
+    for (int64_t r = 0; r < b->config.rounds; r++)
+        for (int s = 0; s < b->schedule_count && status == LAM_OK; s++) {
+            status = measure(b, b->schedules[s], &all[s][r]);
+            if (status == LAM_OK && r == 0 && *b->config.tuning_file)
+                status = lam_tuning_save(b->tuning, b->config.tuning_file);
+        }
+    if (status == LAM_OK) status = report(b, all);
+    for (int s = 0; s < b->schedule_count && status == LAM_OK; s++)
+        if (b->schedules[s] == SEQUENTIAL && *b->config.times)
+            status = write_times(b, middle(all[s], (int)b->config.rounds));
+    for (int s = 0; s < b->schedule_count; s++) free(all[s]);
+    return status;
+}
+
+lam_status bench_pipeline(int argc, char **argv) {
+    struct bench bench = {.device_count = 0};
+    struct lam_options options = {.program = "lamina-bench pipeline",
+                                  .usage = "[options]",
+                                  .tables = {{table, sizeof table / sizeof *table, &bench.config}},
+                                  .table_count = 1};
+    lam_status status = bench_options(&options, argc, argv, &bench.config.help);
+    if (status == LAM_OK && !bench.config.help) status = run(&bench);
+    tear_down(&bench);
+    lam_options_free(&options);
+    return status;
+}
