@@ -150,11 +150,18 @@ static lam_status run_cut(struct chooser *c, struct lam_chain *chain, double *sl
     return LAM_OK;
 }
 
+/* On one device all cuts take about the same time; alike blocks need the least memory. */
+static lam_status cut_by_times(const struct chooser *c, struct lam_partition *partition) {
+    return c->options->device_count == 1 ? lam_partition_uniform(&c->problem, partition)
+                                         : lam_partition_profiled(&c->problem, partition);
+}
+
 /* Measures units, cuts, runs the cut, corrects the units' times by that, and cuts again, until nothing gets faster. */
 static lam_status profile(struct chooser *c, struct lam_chain *chain) {
     LAM_TRY(lam_profile_units(c->options, c->unit, c->aux));
-    LAM_TRY(lam_partition_profiled(&c->problem, &chain->partition));
+    LAM_TRY(cut_by_times(c, &chain->partition));
     struct lam_partition best = chain->partition;
+    if (c->options->device_count == 1) return LAM_OK;
     double least = 1e30;
     for (int move = 0; move < MOST_MOVES; move++) {
         double slowest;
@@ -164,7 +171,7 @@ static lam_status profile(struct chooser *c, struct lam_chain *chain) {
             LAM_TRY(lam_partition_fixed(chain->partition.last_unit, &c->problem, &best));
         }
         struct lam_partition next;
-        LAM_TRY(lam_partition_profiled(&c->problem, &next));
+        LAM_TRY(cut_by_times(c, &next));
         if (!memcmp(next.last_unit, chain->partition.last_unit, sizeof *next.last_unit * (size_t)next.blocks))
             break;
         chain->partition = next;
@@ -188,7 +195,7 @@ static lam_status cut_profiled(struct chooser *c, struct lam_chain *chain) {
         snprintf(chain->why, sizeof chain->why, "profiled: least time of the slowest device");
     } else if (status == LAM_OK) {
         status = lam_profile_flops(c->options, c->unit, c->aux);
-        if (status == LAM_OK) status = lam_partition_profiled(&c->problem, &chain->partition);
+        if (status == LAM_OK) status = cut_by_times(c, &chain->partition);
         snprintf(chain->why, sizeof chain->why,
                  "least FLOPs of the busiest device, auxiliary networks counted");
     }
