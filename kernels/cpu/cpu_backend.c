@@ -316,5 +316,6 @@ const struct lam_backend lam_backend_cpu = {
     .sgd = lam_cpu_sgd,
     .adamw = lam_cpu_adamw,
     .ema = lam_cpu_ema,
+    .accumulate = lam_cpu_accumulate,
     .sum_squares = lam_cpu_sum_squares,
 };

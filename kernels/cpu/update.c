@@ -30,6 +30,12 @@ void lam_cpu_ema(float *average, const float *value, float decay, int64_t begin,
     LAM_ISA_PICK(lam_update)->ema(average, value, decay, begin, end);
 }
 
+void lam_cpu_accumulate(float *sum, const float *value, float weight, bool first, int64_t begin, int64_t end,
+                        struct lam_stream *stream) {
+    (void)stream;
+    LAM_ISA_PICK(lam_update)->accumulate(sum, value, weight, first, begin, end);
+}
+
 void lam_cpu_sum_squares(const float *value, int64_t begin, int64_t end, double *sum,
                          struct lam_stream *stream) {
     (void)stream;

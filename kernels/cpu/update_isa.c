@@ -61,6 +61,18 @@ static void ema(float *average, const float *value, float decay, int64_t begin, 
     if (i < end) ema_at(average, value, share, i, (int)(end - i));
 }
 
+LAM_INLINE void accumulate_at(float *sum, const float *value, vf weight, bool first, int64_t i, int n) {
+    vf before = first ? v_zero() : v_load_f32_n(sum + i, n);
+    v_store_f32_n(sum + i, v_fma(weight, v_load_f32_n(value + i, n), before), n);
+}
+
+static void accumulate(float *sum, const float *value, float weight, bool first, int64_t begin, int64_t end) {
+    const vf w = v_set(weight);
+    int64_t i = begin;
+    for (; i + LAM_V <= end; i += LAM_V) accumulate_at(sum, value, w, first, i, LAM_V);
+    if (i < end) accumulate_at(sum, value, w, first, i, (int)(end - i));
+}
+
 /* In double throughout: squares of large gradients must not overflow and set off the NaN guard. */
 static double sum_squares(const float *value, int64_t begin, int64_t end) {
     vd sum[4] = {{0}};
@@ -75,4 +87,4 @@ static double sum_squares(const float *value, int64_t begin, int64_t end) {
     return total;
 }
 
-const struct lam_update_kernels LAM_ISA_NAME(lam_update) = {sgd, adamw, ema, sum_squares};
+const struct lam_update_kernels LAM_ISA_NAME(lam_update) = {sgd, adamw, ema, accumulate, sum_squares};

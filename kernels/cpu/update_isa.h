@@ -17,6 +17,7 @@ struct lam_update_kernels {
     void (*adamw)(const struct lam_adamw_args *args, const struct lam_adamw_scalars *scalars, int64_t begin,
                   int64_t end);
     void (*ema)(float *average, const float *value, float decay, int64_t begin, int64_t end);
+    void (*accumulate)(float *sum, const float *value, float weight, bool first, int64_t begin, int64_t end);
     double (*sum_squares)(const float *value, int64_t begin, int64_t end);
 };
 extern const struct lam_update_kernels lam_update_v3, lam_update_v4;

@@ -161,6 +161,9 @@ struct lam_backend {
     void (*adamw)(const struct lam_adamw_args *args, int64_t begin, int64_t end, struct lam_stream *stream);
     void (*ema)(float *average, const float *value, float decay, int64_t begin, int64_t end,
                 struct lam_stream *stream); /* average <- decay average + (1 - decay) value */
+    /* sum <- sum + weight value; first: sum <- weight value */
+    void (*accumulate)(float *sum, const float *value, float weight, bool first, int64_t begin, int64_t end,
+                       struct lam_stream *stream);
     /* Sum of squares of [begin, end) into *sum (a double on the device); for clipping and the NaN guard. */
     void (*sum_squares)(const float *value, int64_t begin, int64_t end, double *sum,
                         struct lam_stream *stream);

@@ -122,10 +122,10 @@ static lam_status run(struct lam_program *p, int begin, int end, uint64_t seed, 
     if ((p->activation_bytes && !p->activations) || (p->workspace_bytes && !p->workspace))
         return lam_fail(LAM_ERR_INTERNAL, "a program was run before its buffers were attached");
     for (int i = 0; i < p->graph->input_count; i++)
-        if (!p->input_data[i])
+        if (!p->input_data[i] && !p->split)
             return lam_fail(LAM_ERR_INTERNAL, "program input '%s' is not bound", p->graph->inputs[i].name);
     for (int i = 0; i < p->graph->output_count; i++)
-        if (p->graph->outputs[i].border && !p->output_data[i])
+        if (p->graph->outputs[i].border && !p->output_data[i] && !p->split)
             return lam_fail(LAM_ERR_INTERNAL, "program output '%s' is not bound", p->graph->outputs[i].name);
     float *values = lam_params_values(p->params);
     if (p->param_base != values || p->buffer_base != lam_params_buffers(p->params)) p->resolved = false;

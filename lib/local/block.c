@@ -1,35 +1,20 @@
 /* A block's graphs, programs, memory and step. */
-#include "local/block.h"
+#include "local/block_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct lam_block {
-    struct lam_block_options options;
-    struct lam_device *device;
-    struct lam_params *params;
-    struct lam_optimizer *optimizer;
-    struct lam_graph *graphs[LAM_BLOCK_PROGRAMS];
-    struct lam_program *programs[LAM_BLOCK_PROGRAMS], *last;
-    struct lam_border border;
-    double own_flops; /* forward, without the auxiliary network */
-    char name[128];
-};
-
 static lam_status no_memory(void) {
     return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
 }
 
-static bool is_last(const struct lam_block *block) {
+bool lam_block_is_last(const struct lam_block *block) {
     return block->options.last == block->options.network->units - 1;
 }
 
 /* ---- building ---- */
-
-#define INPUT_NAME  "h_in"
-#define OUTPUT_NAME "h_out"
 
 static struct lam_shape with_batch(struct lam_shape sample, int batch) {
     struct lam_shape shape = {.rank = sample.rank + 1, .dim = {batch}};
@@ -46,7 +31,7 @@ static lam_status declare_inputs(const struct lam_block *block, struct lam_graph
     bool first = block->options.first == 0;
     for (int f = 0; f < LAM_MAX_FIELDS; f++) inputs[f] = LAM_NO_VALUE;
     if (!first)
-        *x = lam_graph_border_input(graph, INPUT_NAME, in->dtype, with_batch(in->shape, batch), false);
+        *x = lam_graph_border_input(graph, LAM_BLOCK_INPUT, in->dtype, with_batch(in->shape, batch), false);
     for (int f = first ? 0 : 1; f < fields; f++) {
         const struct lam_field *field = &network->fields[f];
         if (field->shape.rank >= LAM_MAX_RANK)
@@ -74,37 +59,64 @@ static lam_value build_auxiliary(const struct lam_block *block, struct lam_graph
 static lam_value build_end(struct lam_block *block, struct lam_graph *graph, lam_value x,
                            const lam_value *inputs) {
     const struct lam_network *network = block->options.network;
-    if (is_last(block)) return network->build_output(network->context, graph, x, inputs);
-    lam_graph_border_output(graph, OUTPUT_NAME, x, false);
+    if (lam_block_is_last(block)) return network->build_output(network->context, graph, x, inputs);
+    lam_graph_border_output(graph, LAM_BLOCK_OUTPUT, x, false);
     struct lam_shape shape = lam_value_shape(graph, x);
     block->border = (struct lam_border){.dtype = lam_value_dtype(graph, x), .shape.rank = shape.rank - 1};
     memcpy(block->border.shape.dim, shape.dim + 1, (size_t)block->border.shape.rank * sizeof *shape.dim);
-    if (!lam_graph_training(graph)) return LAM_NO_VALUE;
+    if (!lam_graph_training(graph) || block->options.micro_batches) return LAM_NO_VALUE;
     return build_auxiliary(block, graph, x, inputs);
+}
+
+/* A part of an end-to-end pipeline: the gradient of what it gives out comes in, that of its input goes out. */
+static lam_status build_micro_end(struct lam_block *block, struct lam_graph *graph, lam_value x, lam_value in,
+                                  const lam_value *inputs) {
+    lam_value dx, end = build_end(block, graph, x, inputs);
+    if (lam_block_is_last(block)) {
+        dx = lam_graph_backward_to(graph, end, in);
+    } else {
+        lam_value dy = lam_graph_border_input(graph, LAM_BLOCK_OUTPUT_GRADIENT, lam_value_dtype(graph, x),
+                                              lam_value_shape(graph, x), false);
+        dx = lam_graph_backward_from(graph, x, dy, in);
+    }
+    if (in != LAM_NO_VALUE) lam_graph_border_output(graph, LAM_BLOCK_INPUT_GRADIENT, dx, false);
+    return lam_graph_status(graph);
+}
+
+/* Samples that a program takes at a time. */
+static int program_batch(const struct lam_block *block, enum lam_block_program which) {
+    const struct lam_block_options *o = &block->options;
+    if (which == LAM_BLOCK_EVAL || !o->micro_batches) return which == LAM_BLOCK_TAIL ? o->tail : o->batch;
+    int micro = o->batch / o->micro_batches;
+    return which == LAM_BLOCK_TAIL ? o->tail % micro : micro;
 }
 
 static lam_status build(struct lam_block *block, enum lam_block_program which) {
     const struct lam_network *network = block->options.network;
     bool training = which != LAM_BLOCK_EVAL;
-    int batch = which == LAM_BLOCK_TAIL ? block->options.tail : block->options.batch;
     struct lam_graph *graph;
-    LAM_TRY(lam_graph_create(block->params, batch, block->options.precision, training, &graph));
+    LAM_TRY(lam_graph_create(block->params, program_batch(block, which), block->options.precision, training,
+                             &graph));
     block->graphs[which] = graph;
     lam_value inputs[LAM_MAX_FIELDS], x = LAM_NO_VALUE;
     LAM_TRY(declare_inputs(block, graph, inputs, &x));
+    lam_value border = block->options.first > 0 ? x : LAM_NO_VALUE;
+    if (training && block->options.micro_batches) lam_graph_want_gradient(graph, border);
     for (int unit = block->options.first; unit <= block->options.last; unit++) {
         lam_graph_tag(graph, unit);
         x = network->build_unit(network->context, graph, unit, x);
     }
     lam_graph_tag(graph, network->units); /* what stands behind the units */
     if (!training) block->own_flops = lam_graph_forward_flops(graph);
+    if (training && block->options.micro_batches) return build_micro_end(block, graph, x, border, inputs);
     lam_value loss = build_end(block, graph, x, inputs);
     return training ? lam_graph_backward(graph, loss) : lam_graph_status(graph);
 }
 
 static lam_status build_and_compile(struct lam_block *block, enum lam_block_program which) {
     LAM_TRY(build(block, which));
-    struct lam_program_options options = {.tuning = block->options.tuning};
+    bool split = which != LAM_BLOCK_EVAL && block->options.micro_batches > 0;
+    struct lam_program_options options = {.tuning = block->options.tuning, .split = split};
     return lam_program_compile(block->graphs[which], block->device, &options, &block->programs[which]);
 }
 
@@ -118,12 +130,16 @@ static void name_block(struct lam_block *block) {
 
 static lam_status create(struct lam_block *b) {
     const struct lam_block_options *options = &b->options;
-    if (!options->evaluation_only && !is_last(b) && !options->aux)
+    if (options->micro_batches && options->batch % options->micro_batches != 0)
+        return lam_fail(LAM_ERR_INVALID, "%d micro-batches do not divide a batch of %d",
+                        options->micro_batches, options->batch);
+    if (!options->evaluation_only && !lam_block_is_last(b) && !options->aux && !options->micro_batches)
         return lam_fail(LAM_ERR_INTERNAL, "%s: has neither the network's end nor an auxiliary network",
                         b->name);
     LAM_TRY(lam_params_create(&b->params));
     if (!options->evaluation_only) LAM_TRY(build_and_compile(b, LAM_BLOCK_TRAIN));
-    if (!options->evaluation_only && options->tail) LAM_TRY(build_and_compile(b, LAM_BLOCK_TAIL));
+    if (!options->evaluation_only && options->tail && program_batch(b, LAM_BLOCK_TAIL) > 0)
+        LAM_TRY(build_and_compile(b, LAM_BLOCK_TAIL));
     return build_and_compile(b, LAM_BLOCK_EVAL);
 }
 
@@ -148,6 +164,7 @@ void lam_block_destroy(struct lam_block *block) {
     if (!block) return;
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) lam_program_destroy(block->programs[i]);
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) lam_graph_destroy(block->graphs[i]);
+    if (block->accumulated) lam_device_free(block->device, block->accumulated);
     lam_optimizer_destroy(block->optimizer);
     lam_params_destroy(block->params);
     free(block);
@@ -157,9 +174,13 @@ void lam_block_destroy(struct lam_block *block) {
 
 static size_t most_activations(const struct lam_block *block) {
     size_t most = 0;
-    for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++)
-        if (block->programs[i] && lam_program_activation_bytes(block->programs[i]) > most)
-            most = lam_program_activation_bytes(block->programs[i]);
+    for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) {
+        if (!block->programs[i]) continue;
+        size_t bytes = lam_program_activation_bytes(block->programs[i]);
+        if (i != LAM_BLOCK_EVAL && block->options.micro_batches)
+            bytes = lam_block_micro_stride(block) * (size_t)block->options.in_flight;
+        if (bytes > most) most = bytes;
+    }
     return most;
 }
 
@@ -185,7 +206,7 @@ struct lam_block_memory lam_block_memory(const struct lam_block *block) {
     size_t buffers = (size_t)lam_params_buffer_count(block->params) * sizeof(float);
     struct lam_block_memory memory = {{0}};
     memory.bytes[LAM_MEMORY_PARAMETERS] = trained + buffers;
-    memory.bytes[LAM_MEMORY_GRADIENTS] = trained;
+    memory.bytes[LAM_MEMORY_GRADIENTS] = trained * (block->options.micro_batches ? 2 : 1);
     if (!block->options.evaluation_only)
         memory.bytes[LAM_MEMORY_OPTIMIZER] = lam_optimizer_bytes(&block->options.optimizer, block->params);
     memory.bytes[LAM_MEMORY_ACTIVATIONS] = most_activations(block);
@@ -196,10 +217,16 @@ struct lam_block_memory lam_block_memory(const struct lam_block *block) {
 lam_status lam_block_allocate(struct lam_block *block) {
     LAM_TRY(lam_params_allocate(block->params, block->device));
     if (block->options.evaluation_only) return LAM_OK;
+    if (block->options.micro_batches)
+        LAM_TRY(lam_device_alloc(block->device, LAM_MEMORY_GRADIENTS,
+                                 (size_t)lam_params_count(block->params) * sizeof(float),
+                                 (void **)&block->accumulated));
     return lam_optimizer_create(&block->options.optimizer, block->params, block->device, &block->optimizer);
 }
 
 void lam_block_attach(struct lam_block *block, void *activations, size_t activation_bytes, void *workspace) {
+    block->activations = activations;
+    block->workspace = workspace;
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) {
         size_t offset;
         if (!block->programs[i]) continue;
@@ -218,11 +245,11 @@ struct lam_border lam_block_border(const struct lam_block *block) {
 /* The evaluation program's: there always is one, and all have the same layout. */
 static struct lam_tensor_desc output_desc(const struct lam_block *block) {
     const struct lam_program *program = block->programs[LAM_BLOCK_EVAL];
-    return lam_program_output_desc(program, lam_program_output(program, OUTPUT_NAME));
+    return lam_program_output_desc(program, lam_program_output(program, LAM_BLOCK_OUTPUT));
 }
 
 size_t lam_block_output_bytes(const struct lam_block *block) {
-    if (is_last(block)) return 0;
+    if (lam_block_is_last(block)) return 0;
     struct lam_tensor_desc desc = output_desc(block);
     return lam_tensor_bytes(&desc);
 }
@@ -230,7 +257,7 @@ size_t lam_block_output_bytes(const struct lam_block *block) {
 lam_status lam_block_check_border(const struct lam_block *block, const struct lam_block *next) {
     const struct lam_program *program = next->programs[LAM_BLOCK_EVAL];
     struct lam_tensor_desc from = output_desc(block);
-    struct lam_tensor_desc to = lam_program_input_desc(program, lam_program_input(program, INPUT_NAME));
+    struct lam_tensor_desc to = lam_program_input_desc(program, lam_program_input(program, LAM_BLOCK_INPUT));
     if (from.dtype == to.dtype && from.layout == to.layout && lam_shape_equal(from.shape, to.shape))
         return LAM_OK;
     return lam_fail(LAM_ERR_INTERNAL, "%s does not read what %s writes", next->name, block->name);
@@ -292,17 +319,23 @@ static lam_status blame(const struct lam_block *block, const struct lam_batch *b
 
 /* ---- steps ---- */
 
-static lam_status run(struct lam_block *block, enum lam_block_program which, const struct lam_batch *batch,
-                      void *output, uint64_t seed, uint64_t step) {
+void lam_block_bind(struct lam_block *block, enum lam_block_program which, const struct lam_batch *batch,
+                    void *output) {
     struct lam_program *program = block->programs[which];
     const struct lam_network *network = block->options.network;
     for (int f = 0; f < network->field_count; f++) {
         bool border = f == 0 && block->options.first > 0;
-        int input = lam_program_input(program, border ? INPUT_NAME : network->fields[f].name);
+        int input = lam_program_input(program, border ? LAM_BLOCK_INPUT : network->fields[f].name);
         if (input >= 0) lam_program_bind_input(program, input, batch->data[f]);
     }
-    if (!is_last(block)) lam_program_bind_output(program, lam_program_output(program, OUTPUT_NAME), output);
-    return lam_program_run(program, seed, step);
+    if (!lam_block_is_last(block))
+        lam_program_bind_output(program, lam_program_output(program, LAM_BLOCK_OUTPUT), output);
+}
+
+static lam_status run(struct lam_block *block, enum lam_block_program which, const struct lam_batch *batch,
+                      void *output, uint64_t seed, uint64_t step) {
+    lam_block_bind(block, which, batch, output);
+    return lam_program_run(block->programs[which], seed, step);
 }
 
 lam_status lam_block_train(struct lam_block *block, const struct lam_block_step *step, float *loss) {
@@ -321,9 +354,9 @@ lam_status lam_block_train(struct lam_block *block, const struct lam_block_step 
 
 void lam_block_on_output(struct lam_block *block, lam_program_done done, void *context) {
     for (int i = 0; i < LAM_BLOCK_EVAL; i++)
-        if (block->programs[i] && !is_last(block))
-            lam_program_on_output(block->programs[i], lam_program_output(block->programs[i], OUTPUT_NAME),
-                                  done, context);
+        if (block->programs[i] && !lam_block_is_last(block))
+            lam_program_on_output(block->programs[i],
+                                  lam_program_output(block->programs[i], LAM_BLOCK_OUTPUT), done, context);
 }
 
 lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *output) {
@@ -440,7 +473,8 @@ lam_status lam_block_count_flops(const struct lam_block_options *options, struct
     struct lam_block block = {.options = *options};
     LAM_TRY(lam_params_create(&block.params));
     lam_status status = build(&block, LAM_BLOCK_EVAL);
-    if (status == LAM_OK && (is_last(&block) || options->aux)) status = build(&block, LAM_BLOCK_TRAIN);
+    if (status == LAM_OK && (lam_block_is_last(&block) || options->aux))
+        status = build(&block, LAM_BLOCK_TRAIN);
     const struct lam_graph *training = block.graphs[LAM_BLOCK_TRAIN];
     if (status == LAM_OK)
         *flops = (struct lam_block_flops){

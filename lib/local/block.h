@@ -42,6 +42,9 @@ struct lam_block_options {
     int batch;            /* samples of a full batch; evaluation batches are as large */
     int tail;             /* samples of the uneven last training batch; 0 = there is none */
     bool evaluation_only; /* no training programs, no optimizer */
+    /* 0: the block learns from its own loss. Else it is a part of an end-to-end pipeline that takes a batch in so many
+     * micro-batches (they must divide it), of which at most in_flight are between forward and backward. */
+    int micro_batches, in_flight;
     enum lam_dtype precision;
     struct lam_optimizer_options optimizer;
     struct lam_tuning *tuning; /* not owned, used while creating */
@@ -93,6 +96,25 @@ void lam_block_on_output(struct lam_block *block, lam_program_done done, void *c
 /* Forward in evaluation mode over all rows of the batch, padding included. Last block: results are outputs of the EVAL
  * program. */
 lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *output);
+
+/* ---- micro-batches: a part of an end-to-end pipeline ---- */
+
+struct lam_block_micro {
+    int place; /* of its activations, < in_flight, from forward to backward */
+    const struct lam_batch
+        *batch;   /* data: the first sample of this micro-batch; the same in backward as in forward */
+    void *output; /* forward: not for the last block */
+    const void *output_gradient; /* backward: not for the last block */
+    void *input_gradient;        /* backward: not for the first block */
+    uint64_t seed, step;         /* step: a number of its own for each micro-batch */
+};
+/* *loss is a mean over the micro-batch; 0 but for the last block. */
+lam_status lam_block_micro_forward(struct lam_block *block, const struct lam_block_micro *micro, float *loss);
+/* Adds weight times the micro-batch's gradients to those of the batch; first: forgets what was before. */
+lam_status lam_block_micro_backward(struct lam_block *block, const struct lam_block_micro *micro,
+                                    float weight, bool first);
+/* One update with the sum. */
+lam_status lam_block_micro_update(struct lam_block *block, float learning_rate, uint64_t step);
 
 /* ---- EMA twins: parameters that follow units of the next block ---- */
 

@@ -281,6 +281,27 @@ static void test_ema(void **state) {
     }
 }
 
+static void test_accumulate(void **state) {
+    static struct bench b;
+    static double sum[MOST];
+    for (int l = 0; l < LENGTHS; l++)
+        for (int first = 0; first < 2; first++) {
+            open_bench(state, lengths[l], &b);
+            for (int64_t i = 0; i < b.count; i++)
+                sum[i] = (first ? 0 : (double)values(&b, 0)[i]) + 0.25 * (double)values(&b, 1)[i];
+            upload(&b);
+            for (int part = 0; part < 3; part++) {
+                int64_t begin, end;
+                part_of(b.count, part, &begin, &end);
+                b.backend->accumulate(b.memory[0] + GUARD, b.memory[1] + GUARD, 0.25f, first, begin, end,
+                                      b.stream);
+            }
+            download(&b, 1);
+            check_near(values(&b, 0), sum, b.count, 1e-6, "sum");
+            close_bench(&b);
+        }
+}
+
 static double device_sum_squares(struct bench *b, int64_t begin, int64_t end) {
     double sum = NAN;
     void *place;
@@ -331,9 +352,13 @@ static void test_sum_squares_extremes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sgd_formula), cmocka_unit_test(test_adamw_formula),
-        cmocka_unit_test(test_pytorch),     cmocka_unit_test(test_ema),
-        cmocka_unit_test(test_sum_squares), cmocka_unit_test(test_sum_squares_extremes),
+        cmocka_unit_test(test_sgd_formula),
+        cmocka_unit_test(test_adamw_formula),
+        cmocka_unit_test(test_pytorch),
+        cmocka_unit_test(test_ema),
+        cmocka_unit_test(test_accumulate),
+        cmocka_unit_test(test_sum_squares),
+        cmocka_unit_test(test_sum_squares_extremes),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }
