@@ -22,6 +22,8 @@ struct message {
     int64_t *indices;       /* batch.indices, own storage */
     float learning_rate;
     uint64_t step;
+    int micro_batches;      /* end to end: of this batch */
+    int batch_samples;      /* end to end: of the whole batch */
     struct lam_batch *loan; /* links[0] alone: to be released */
     lam_pipeline_release release;
     void *release_context;
@@ -32,6 +34,10 @@ struct link {
     struct message *messages;  /* as many as the queue has slots */
     struct lam_device *device; /* receiver */
     size_t slot_bytes;
+    /* End to end: slots are parts of one batch, and gradients come back in a queue of their own. */
+    struct lam_queue *back;
+    char *activation, *gradient; /* of a whole batch */
+    size_t micro_bytes;          /* of a micro-batch in either */
 };
 
 /* What a block's EMA twins follow: packed parameters of the next block, by version. */
@@ -88,6 +94,21 @@ lam_status lam_worker_message(struct worker *worker);
 void *lam_worker_loop(void *worker);
 /* Publishes the present parameters of a block, if another one follows it. */
 lam_status lam_worker_publish(struct worker *worker, int block);
+
+/* One message through the device's one block, in micro-batches. */
+lam_status lam_worker_end_to_end(struct worker *worker);
+bool lam_pipeline_end_to_end(const struct lam_pipeline *pipeline);
+
+/* ---- what both kinds of work share (worker.c) ---- */
+
+void lam_worker_enter(struct worker *worker, enum doing doing);
+void lam_worker_waited(struct worker *worker, _Atomic uint64_t *to, enum lam_trace_kind kind, int block,
+                       uint64_t step, double begin);
+void lam_worker_busy(struct worker *worker, _Atomic uint64_t *to, double seconds);
+void lam_worker_delay(struct worker *worker);
+/* Everything of a message but the activation: who the samples are, and, in training, the fields that losses read. */
+lam_status lam_worker_fill(const struct worker *worker, int block, const struct message *from,
+                           struct message *to);
 
 /* The hook of a block's output; context: a struct hook. */
 void lam_worker_output_done(void *context);

@@ -48,14 +48,7 @@ static size_t slot_bytes(const struct lam_pipeline *p, int j) {
     return bytes;
 }
 
-static lam_status create_link(struct lam_pipeline *p, int j) {
-    struct link *link = &p->links[j];
-    int batch = lam_block_options(p->options.blocks[j])->batch;
-    bool inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
-    bool waits = p->options.schedule == LAM_PIPELINE_PPLL && j > 0 && !inside;
-    int slots = waits ? p->options.queue + 1 : 1;
-    link->device = lam_block_device(p->options.blocks[j]);
-    link->slot_bytes = j > 0 ? slot_bytes(p, j) : 0;
+static lam_status create_messages(struct link *link, int slots, int batch) {
     link->messages = calloc((size_t)slots, sizeof *link->messages);
     if (!link->messages) return no_memory();
     LAM_TRY(lam_queue_create(slots, &link->queue));
@@ -64,6 +57,32 @@ static lam_status create_link(struct lam_pipeline *p, int j) {
         if (!link->messages[i].indices) return no_memory();
         link->messages[i].batch.indices = link->messages[i].indices;
     }
+    return LAM_OK;
+}
+
+/* A slot per micro-batch, forward and back. */
+static lam_status create_end_to_end_link(struct lam_pipeline *p, int j) {
+    struct link *link = &p->links[j];
+    const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
+    int slots = j > 0 ? options->micro_batches : 1;
+    link->device = lam_block_device(p->options.blocks[j]);
+    LAM_TRY(create_messages(link, slots, options->batch));
+    if (j == 0) return LAM_OK;
+    link->micro_bytes = lam_block_output_bytes(p->options.blocks[j - 1]) / (size_t)slots;
+    LAM_TRY(lam_queue_create(slots, &link->back));
+    return lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]);
+}
+
+static lam_status create_link(struct lam_pipeline *p, int j) {
+    struct link *link = &p->links[j];
+    int batch = lam_block_options(p->options.blocks[j])->batch;
+    if (lam_pipeline_end_to_end(p)) return create_end_to_end_link(p, j);
+    bool inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
+    bool waits = p->options.schedule == LAM_PIPELINE_PPLL && j > 0 && !inside;
+    int slots = waits ? p->options.queue + 1 : 1;
+    link->device = lam_block_device(p->options.blocks[j]);
+    link->slot_bytes = j > 0 ? slot_bytes(p, j) : 0;
+    LAM_TRY(create_messages(link, slots, batch));
     return j > 0 ? lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]) : LAM_OK;
 }
 
@@ -87,11 +106,16 @@ static lam_status create(struct lam_pipeline *p) {
     p->hooks = calloc(blocks, sizeof *p->hooks);
     if (!p->workers || !p->device_of || !p->links || !p->twins || !p->hooks) return no_memory();
     LAM_TRY(find_stages(p));
+    if (lam_pipeline_end_to_end(p) && p->devices != p->blocks)
+        return lam_fail(LAM_ERR_INVALID,
+                        "an end-to-end pipeline has one block per device: %d blocks, %d devices", p->blocks,
+                        p->devices);
     for (int j = 0; j < p->blocks; j++) LAM_TRY(create_link(p, j));
     for (int j = 0; j < p->blocks; j++) LAM_TRY(create_twins(p, j));
     for (int j = 0; j + 1 < p->blocks; j++) {
         p->hooks[j] = (struct hook){&p->workers[p->device_of[j]], p->links[j + 1].queue};
-        lam_block_on_output(p->options.blocks[j], lam_worker_output_done, &p->hooks[j]);
+        if (!lam_pipeline_end_to_end(p))
+            lam_block_on_output(p->options.blocks[j], lam_worker_output_done, &p->hooks[j]);
     }
     for (int d = 0; d < p->devices; d++) {
         const struct worker *w = &p->workers[d];
@@ -101,6 +125,13 @@ static lam_status create(struct lam_pipeline *p) {
 }
 
 lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struct lam_pipeline **pipeline) {
+    for (int j = 0; j < options->block_count; j++) {
+        int micro = lam_block_options(options->blocks[j])->micro_batches;
+        bool ends = options->schedule == LAM_PIPELINE_GPIPE || options->schedule == LAM_PIPELINE_1F1B;
+        if ((micro > 0) != ends)
+            return lam_fail(LAM_ERR_INTERNAL, "%s is not made for this schedule",
+                            lam_block_name(options->blocks[j]));
+    }
     if (options->block_count < 1 || options->queue < 1 || options->ema_lag < 0)
         return lam_fail(LAM_ERR_INVALID,
                         "a pipeline needs a block, a queue of at least 1 and a lag of at least 0");
@@ -129,10 +160,19 @@ const struct lam_stage *lam_pipeline_stage(const struct lam_pipeline *p, int dev
     return &p->workers[device].stage;
 }
 
+/* Activations and gradients of a batch, and its fields. */
+static size_t end_to_end_bytes(const struct lam_pipeline *p, int j) {
+    return j > 0 ? slot_bytes(p, j) + lam_block_output_bytes(p->options.blocks[j - 1]) : 0;
+}
+
 struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int device) {
     const struct worker *w = &p->workers[device];
     struct lam_block_memory memory = lam_stage_memory(&w->stage);
     for (int j = w->first_block; j < w->first_block + w->stage.count; j++) {
+        if (lam_pipeline_end_to_end(p)) {
+            memory.bytes[LAM_MEMORY_QUEUE] += end_to_end_bytes(p, j);
+            continue;
+        }
         memory.bytes[LAM_MEMORY_QUEUE] += p->links[j].slot_bytes * (size_t)lam_queue_slots(p->links[j].queue);
         memory.bytes[LAM_MEMORY_QUEUE] +=
             (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
@@ -155,9 +195,31 @@ static lam_status allocate_slot(struct lam_pipeline *p, int j, struct message *m
     return LAM_OK;
 }
 
+static lam_status allocate_end_to_end(struct lam_pipeline *p, int j) {
+    struct link *link = &p->links[j];
+    const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
+    size_t slots = (size_t)lam_queue_slots(link->queue);
+    LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, slots * link->micro_bytes,
+                             (void **)&link->activation));
+    LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, slots * link->micro_bytes,
+                             (void **)&link->gradient));
+    for (size_t i = 0; i < slots; i++)
+        link->messages[i].batch.data[0] = link->activation + i * link->micro_bytes;
+    for (int f = 1; f < options->network->field_count; f++) {
+        const struct lam_field *field = &options->network->fields[f];
+        size_t bytes =
+            (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)options->batch;
+        char *data;
+        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, bytes, (void **)&data));
+        for (size_t i = 0; i < slots; i++) link->messages[i].batch.data[f] = data + i * (bytes / slots);
+    }
+    return LAM_OK;
+}
+
 lam_status lam_pipeline_allocate(struct lam_pipeline *p) {
     for (int d = 0; d < p->devices; d++) LAM_TRY(lam_stage_allocate(&p->workers[d].stage));
-    for (int j = 0; j < p->blocks; j++) {
+    for (int j = 1; lam_pipeline_end_to_end(p) && j < p->blocks; j++) LAM_TRY(allocate_end_to_end(p, j));
+    for (int j = 0; !lam_pipeline_end_to_end(p) && j < p->blocks; j++) {
         for (int i = 0; j > 0 && i < lam_queue_slots(p->links[j].queue); i++)
             LAM_TRY(allocate_slot(p, j, &p->links[j].messages[i]));
         for (int i = 0; i < p->twins[j].kept; i++)
@@ -173,6 +235,7 @@ lam_status lam_pipeline_allocate(struct lam_pipeline *p) {
 static void poison(struct lam_pipeline *p) {
     for (int j = 0; j < p->blocks; j++) {
         if (p->links[j].queue) lam_queue_poison(p->links[j].queue);
+        if (p->links[j].back) lam_queue_poison(p->links[j].back);
         if (p->twins[j].versions) lam_versions_poison(p->twins[j].versions);
     }
 }
@@ -295,13 +358,16 @@ static void stop(struct lam_pipeline *p) {
     if (p->watched) pthread_join(p->watchdog, NULL);
 }
 
+/* End to end, the first slot's data are the whole batch's. */
 static void destroy_link(struct link *link) {
-    for (int i = 0; link->queue && i < lam_queue_slots(link->queue); i++) {
-        for (int f = 0; f < LAM_MAX_FIELDS; f++)
+    for (int i = 0; link->queue && link->messages && i < lam_queue_slots(link->queue); i++) {
+        for (int f = 0; f < LAM_MAX_FIELDS && (i == 0 || !link->back); f++)
             lam_device_free(link->device, link->messages[i].batch.data[f]);
         free(link->messages[i].indices);
     }
+    if (link->gradient) lam_device_free(link->device, link->gradient);
     free(link->messages);
+    lam_queue_destroy(link->back);
     lam_queue_destroy(link->queue);
 }
 
@@ -351,7 +417,7 @@ static lam_status hand_in(struct lam_pipeline *p, const struct message *message)
     p->handed_in++;
     pthread_mutex_unlock(&p->mutex);
     lam_queue_publish(entry->queue);
-    if (p->options.schedule == LAM_PIPELINE_PPLL) return LAM_OK;
+    if (p->options.schedule != LAM_PIPELINE_SEQUENTIAL) return LAM_OK;
     double begin = lam_seconds();
     status = LAM_OK;
     for (int d = 0; d < p->devices && status == LAM_OK; d++) status = lam_worker_message(&p->workers[d]);
@@ -372,8 +438,17 @@ lam_status lam_pipeline_train(struct lam_pipeline *p, struct lam_batch *batch, l
     return hand_in(p, &message);
 }
 
+/* End to end there is room for one whole batch at a time between two devices. */
+static lam_status drain_first(struct lam_pipeline *p, struct lam_batch *batch, lam_pipeline_release release,
+                              void *release_context) {
+    lam_status status = lam_pipeline_drain(p);
+    if (status != LAM_OK) release(release_context, batch);
+    return status;
+}
+
 lam_status lam_pipeline_evaluate(struct lam_pipeline *p, struct lam_batch *batch,
                                  lam_pipeline_release release, void *release_context) {
+    if (lam_pipeline_end_to_end(p)) LAM_TRY(drain_first(p, batch, release, release_context));
     struct message message = {.kind = MESSAGE_EVALUATE,
                               .batch = *batch,
                               .loan = batch,

@@ -17,10 +17,16 @@
  * plain local learning. Both do exactly the same arithmetic: what a block computes depends on the batch, its own state and
  * the snapshot for this step, never on timing; so the parameters after any number of steps agree to the bit.
  *
+ * GPIPE and 1F1B train end to end, for comparison: one block per device, made for micro-batches, whose gradients flow back. A
+ * batch is cut into micro-batches; GPIPE runs all forward, then all backward, 1F1B begins with a backward pass as soon as
+ * there is one; then each device updates. Batch norm takes its statistics from each micro-batch. Both give the same parameters, and
+ * without batch norm those of end-to-end training but for rounding.
+ *
  * Snapshots. At the end of its step t block j needs block j + 1's parameters after t updates (METHODS: exact EMA), or, with
  * ema_lag L, after t - L, at least 0. Block j + 1 publishes version t + 1 at the end of its step t.
  *
- * Memory. Between two blocks on different devices stand queue + 1 slots (one is being filled while `queue` wait or are
+ * Memory. End-to-end pipelines keep one batch of activations and one of gradients between two devices. Else, between two
+ * blocks on different devices stand queue + 1 slots (one is being filled while `queue` wait or are
  * worked on), on the same device one; they belong to the receiver's device, kind "queue". Between CPU devices a slot is the very
  * memory that the sender's last op writes and the receiver's first op reads.
  *
@@ -32,7 +38,12 @@
 #include "local/stage.h"
 #include "pipeline/trace.h"
 
-enum lam_pipeline_schedule { LAM_PIPELINE_SEQUENTIAL, LAM_PIPELINE_PPLL };
+enum lam_pipeline_schedule {
+    LAM_PIPELINE_SEQUENTIAL,
+    LAM_PIPELINE_PPLL,
+    LAM_PIPELINE_GPIPE, /* end to end; Huang et al., arXiv 1811.06965 */
+    LAM_PIPELINE_1F1B,  /* end to end; Narayanan et al., arXiv 2104.04473 (PipeDream-Flush) */
+};
 
 /* A step of one block, told when it is done. */
 struct lam_pipeline_step {
@@ -47,7 +58,7 @@ struct lam_pipeline_options {
     struct lam_block *const *blocks; /* not owned; in order, those of one device next to each other */
     int block_count;
     enum lam_pipeline_schedule schedule;
-    int queue; /* >= 1 */
+    int queue; /* >= 1; PPLL */
     float ema_momentum;
     int ema_lag;
     uint64_t seed;

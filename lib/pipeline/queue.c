@@ -88,6 +88,14 @@ lam_status lam_queue_take(struct lam_queue *q, int *slot) {
     return status;
 }
 
+lam_status lam_queue_peek(struct lam_queue *q, int *slot) {
+    pthread_mutex_lock(&q->gate.mutex);
+    lam_status status = gate_wait(&q->gate, has_work, q);
+    *slot = (int)(q->taken % (uint64_t)q->slots);
+    pthread_mutex_unlock(&q->gate.mutex);
+    return status;
+}
+
 static void count_up(struct gate *gate, uint64_t *counter) {
     pthread_mutex_lock(&gate->mutex);
     ++*counter;

@@ -33,6 +33,8 @@ void lam_queue_destroy(struct lam_queue *queue); /* NULL is allowed; nobody may 
 lam_status lam_queue_acquire(struct lam_queue *queue, int *slot);
 void lam_queue_publish(struct lam_queue *queue);
 lam_status lam_queue_take(struct lam_queue *queue, int *slot);
+/* Waits for the slot that take will give next, and leaves it there. */
+lam_status lam_queue_peek(struct lam_queue *queue, int *slot);
 void lam_queue_release(struct lam_queue *queue);
 void lam_queue_poison(struct lam_queue *queue);
 

@@ -8,27 +8,28 @@
 
 /* ---- time ---- */
 
-static void add_seconds(_Atomic uint64_t *to, double seconds) {
+void lam_worker_busy(struct worker *w, _Atomic uint64_t *to, double seconds) {
+    (void)w;
     if (seconds > 0) atomic_fetch_add(to, (uint64_t)(1e9 * seconds));
 }
 
-static void enter(struct worker *w, enum doing doing) {
+void lam_worker_enter(struct worker *w, enum doing doing) {
     atomic_store(&w->doing, doing);
     atomic_fetch_add(&w->actions, 1);
 }
 
 /* A wait that began at `begin` is over. What was before the last reset of the times does not count. */
-static void waited(struct worker *w, _Atomic uint64_t *to, enum lam_trace_kind kind, int block, uint64_t step,
-                   double begin) {
+void lam_worker_waited(struct worker *w, _Atomic uint64_t *to, enum lam_trace_kind kind, int block,
+                       uint64_t step, double begin) {
     double end = lam_seconds(), from = atomic_load(&w->pipeline->reset_at);
-    add_seconds(to, end - (begin > from ? begin : from));
+    lam_worker_busy(w, to, end - (begin > from ? begin : from));
     if (end - begin > 2e-5)
         lam_trace_span(w->pipeline->options.trace, w->device, kind, block, step, begin, end);
-    enter(w, DOING_WORK);
+    lam_worker_enter(w, DOING_WORK);
 }
 
 /* Tests: a random pause, so that every order of events comes up. */
-static void delay(struct worker *w) {
+void lam_worker_delay(struct worker *w) {
     unsigned longest = w->pipeline->options.longest_delay;
     if (!longest) return;
     struct lam_rng rng =
@@ -50,8 +51,8 @@ static size_t field_bytes(const struct lam_field *field, int batch) {
     return (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)batch;
 }
 
-/* Everything of a message but the activation: who the samples are, and, in training, the fields that losses read. */
-static lam_status fill(const struct worker *w, int block, const struct message *from, struct message *to) {
+lam_status lam_worker_fill(const struct worker *w, int block, const struct message *from,
+                           struct message *to) {
     const struct lam_block_options *options = lam_block_options(w->pipeline->options.blocks[block]);
     const struct lam_backend *backend = lam_device_backend(w->stage.device);
     to->kind = from->kind;
@@ -76,11 +77,11 @@ static lam_status acquire(struct worker *w, int block, const struct message *in,
     if (block + 1 == p->blocks) return LAM_OK;
     int slot;
     double begin = lam_seconds();
-    enter(w, DOING_BLOCKED);
+    lam_worker_enter(w, DOING_BLOCKED);
     LAM_TRY(lam_queue_acquire(p->links[block + 1].queue, &slot));
-    waited(w, &w->blocked, LAM_TRACE_BLOCKED, block + 1, in->step, begin);
+    lam_worker_waited(w, &w->blocked, LAM_TRACE_BLOCKED, block + 1, in->step, begin);
     *out = &p->links[block + 1].messages[slot];
-    return fill(w, block, in, *out);
+    return lam_worker_fill(w, block, in, *out);
 }
 
 /* ---- snapshots ---- */
@@ -103,9 +104,9 @@ static lam_status follow(struct worker *w, int block, uint64_t step) {
     uint64_t lag = (uint64_t)p->options.ema_lag;
     int place;
     double begin = lam_seconds();
-    enter(w, DOING_SNAPSHOT);
+    lam_worker_enter(w, DOING_SNAPSHOT);
     LAM_TRY(lam_versions_read(followed->versions, step > lag ? step - lag : 0, &place));
-    waited(w, &w->starved, LAM_TRACE_STARVED, block + 1, step, begin);
+    lam_worker_waited(w, &w->starved, LAM_TRACE_STARVED, block + 1, step, begin);
     return lam_block_follow(p->options.blocks[block], followed->places[place], p->options.ema_momentum);
 }
 
@@ -133,12 +134,12 @@ static lam_status train(struct worker *w, int block, const struct message *in, s
     double begin = lam_seconds();
     w->forward_end = 0;
     LAM_TRY(lam_block_train(p->options.blocks[block], &step, &told.loss));
-    delay(w);
+    lam_worker_delay(w);
     LAM_TRY(lam_worker_publish(w, block));
     double end = lam_seconds();
     trace_step(w, block, in->step, begin, end);
-    add_seconds(&w->busy, end - begin);
-    if (w->forward_end > 0) add_seconds(&w->forward, w->forward_end - begin);
+    lam_worker_busy(w, &w->busy, end - begin);
+    if (w->forward_end > 0) lam_worker_busy(w, &w->forward, w->forward_end - begin);
     LAM_TRY(follow(w, block, in->step));
     return p->options.step_done ? p->options.step_done(p->options.context, &told) : LAM_OK;
 }
@@ -152,7 +153,7 @@ static lam_status evaluate(struct worker *w, int block, const struct message *in
         LAM_TRY(p->options.evaluated(p->options.context, p->options.blocks[block], &in->batch));
     double end = lam_seconds();
     lam_trace_span(p->options.trace, w->device, LAM_TRACE_EVALUATE, block + 1, in->step, begin, end);
-    add_seconds(&w->busy, end - begin);
+    lam_worker_busy(w, &w->busy, end - begin);
     return LAM_OK;
 }
 
@@ -161,27 +162,31 @@ static lam_status run_block(struct worker *w, int block) {
     struct link *link = &p->links[block];
     int slot;
     double begin = lam_seconds();
-    enter(w, DOING_STARVED);
+    lam_worker_enter(w, DOING_STARVED);
     LAM_TRY(lam_queue_take(link->queue, &slot));
     struct message *in = &link->messages[slot], *out;
-    waited(w, &w->starved, LAM_TRACE_STARVED, block + 1, in->step, begin);
+    lam_worker_waited(w, &w->starved, LAM_TRACE_STARVED, block + 1, in->step, begin);
     atomic_store(&w->step, in->step);
-    delay(w);
+    lam_worker_delay(w);
     lam_status status = acquire(w, block, in, &out);
-    delay(w);
+    lam_worker_delay(w);
     if (status == LAM_OK)
         status = in->kind == MESSAGE_TRAIN ? train(w, block, in, out) : evaluate(w, block, in, out);
     if (in->loan) in->release(in->release_context, in->loan);
     in->loan = NULL;
-    delay(w);
+    lam_worker_delay(w);
     lam_queue_release(link->queue);
     return status;
 }
 
 lam_status lam_worker_message(struct worker *w) {
     struct lam_pipeline *p = w->pipeline;
-    for (int i = 0; i < w->stage.count; i++) LAM_TRY(run_block(w, w->first_block + i));
-    enter(w, DOING_NOTHING);
+    if (lam_pipeline_end_to_end(p)) {
+        LAM_TRY(lam_worker_end_to_end(w));
+    } else {
+        for (int i = 0; i < w->stage.count; i++) LAM_TRY(run_block(w, w->first_block + i));
+    }
+    lam_worker_enter(w, DOING_NOTHING);
     pthread_mutex_lock(&p->mutex);
     w->done++;
     pthread_cond_broadcast(&p->moved);

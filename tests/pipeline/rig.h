@@ -13,6 +13,7 @@ struct rig_options {
     int blocks, devices, lanes; /* lanes: cores of each device, 0 means 1 */
     enum lam_pipeline_schedule schedule;
     int queue;
+    int micro_batches; /* gpipe, 1f1b */
     unsigned longest_delay;
     enum lam_dtype precision;
     struct lam_aux_options aux;

@@ -1,0 +1,256 @@
+/* A device under GPIPE or 1F1B: micro-batches forward, their gradients back, one update a batch. */
+#include "base/files.h"
+#include "pipeline/internal.h"
+
+enum { MOST_MICRO_BATCHES = 256 };
+
+/* A batch on its way through one device. */
+struct batch_run {
+    struct worker *worker;
+    int block;
+    const struct message *entry;              /* first device: the whole batch */
+    struct message parts[MOST_MICRO_BATCHES]; /* first device: its micro-batches */
+    const struct message *in[MOST_MICRO_BATCHES];
+    void *out
+        [MOST_MICRO_BATCHES]; /* what was handed on: the backward pass may read it, and its slot is kept till then */
+    int count, in_flight; /* micro-batches; most between forward and backward */
+    int samples;          /* of the whole batch */
+    double loss;
+};
+
+bool lam_pipeline_end_to_end(const struct lam_pipeline *p) {
+    return p->options.schedule == LAM_PIPELINE_GPIPE || p->options.schedule == LAM_PIPELINE_1F1B;
+}
+
+static const struct lam_block_options *options_of(const struct batch_run *r) {
+    return lam_block_options(r->worker->pipeline->options.blocks[r->block]);
+}
+
+static struct link *link_before(const struct batch_run *r) {
+    return &r->worker->pipeline->links[r->block];
+}
+
+static struct link *link_behind(const struct batch_run *r) {
+    return r->block + 1 < r->worker->pipeline->blocks ? &r->worker->pipeline->links[r->block + 1] : NULL;
+}
+
+/* ---- waiting ---- */
+
+static lam_status wait_take(struct worker *w, struct lam_queue *queue, int *slot) {
+    double begin = lam_seconds();
+    lam_worker_enter(w, DOING_STARVED);
+    LAM_TRY(lam_queue_take(queue, slot));
+    lam_worker_waited(w, &w->starved, LAM_TRACE_STARVED, w->first_block + 1, atomic_load(&w->step), begin);
+    return LAM_OK;
+}
+
+static lam_status wait_acquire(struct worker *w, struct lam_queue *queue, int *slot) {
+    double begin = lam_seconds();
+    lam_worker_enter(w, DOING_BLOCKED);
+    LAM_TRY(lam_queue_acquire(queue, slot));
+    lam_worker_waited(w, &w->blocked, LAM_TRACE_BLOCKED, w->first_block + 1, atomic_load(&w->step), begin);
+    return LAM_OK;
+}
+
+/* ---- micro-batches ---- */
+
+/* The first device cuts the batch. */
+static void cut(struct batch_run *r) {
+    const struct lam_block_options *o = options_of(r);
+    int micro = o->batch / o->micro_batches;
+    r->samples = r->entry->batch.count;
+    r->count = (r->samples + micro - 1) / micro;
+    for (int m = 0; m < r->count; m++) {
+        struct message *part = &r->parts[m];
+        *part = *r->entry;
+        part->loan = NULL;
+        part->micro_batches = r->count;
+        part->batch_samples = r->samples;
+        part->batch.count = m + 1 < r->count ? micro : r->samples - m * micro;
+        part->batch.indices += m * micro;
+        for (int f = 0; f < o->network->field_count; f++) {
+            const struct lam_field *field = &o->network->fields[f];
+            size_t bytes =
+                (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)micro;
+            part->batch.data[f] = (char *)part->batch.data[f] + (size_t)m * bytes;
+        }
+        r->in[m] = part;
+    }
+}
+
+/* Other devices take micro-batches as they come; the first one says how many there will be. */
+static lam_status take(struct batch_run *r, int m) {
+    int slot;
+    LAM_TRY(wait_take(r->worker, link_before(r)->queue, &slot));
+    r->in[m] = &link_before(r)->messages[slot];
+    r->count = r->in[m]->micro_batches;
+    r->samples = r->in[m]->batch_samples;
+    atomic_store(&r->worker->step, r->in[m]->step);
+    return LAM_OK;
+}
+
+static struct lam_block_micro describe(const struct batch_run *r, int m) {
+    const struct message *in = r->in[m];
+    uint64_t micros = (uint64_t)options_of(r)->micro_batches;
+    return (struct lam_block_micro){.place = m % r->in_flight,
+                                    .batch = &in->batch,
+                                    .seed = r->worker->pipeline->options.seed,
+                                    .step = in->step * micros + (uint64_t)m};
+}
+
+static void worked(struct worker *w, enum lam_trace_kind kind, uint64_t step, double begin) {
+    double end = lam_seconds();
+    lam_trace_span(w->pipeline->options.trace, w->device, kind, w->first_block + 1, step, begin, end);
+    lam_worker_busy(w, &w->busy, end - begin);
+    if (kind == LAM_TRACE_FORWARD) lam_worker_busy(w, &w->forward, end - begin);
+    lam_worker_delay(w);
+}
+
+static lam_status forward(struct batch_run *r, int m) {
+    struct worker *w = r->worker;
+    struct link *behind = link_behind(r);
+    if (r->block > 0) LAM_TRY(take(r, m));
+    struct lam_block_micro micro = describe(r, m);
+    if (behind) {
+        int slot;
+        LAM_TRY(wait_acquire(w, behind->queue, &slot));
+        struct message *out = &behind->messages[slot];
+        LAM_TRY(lam_worker_fill(w, r->block, r->in[m], out));
+        out->micro_batches = r->count;
+        out->batch_samples = r->samples;
+        micro.output = r->out[m] = out->batch.data[0];
+    }
+    float loss;
+    double begin = lam_seconds();
+    LAM_TRY(lam_block_micro_forward(w->pipeline->options.blocks[r->block], &micro, &loss));
+    r->loss += (double)loss * r->in[m]->batch.count / r->samples;
+    worked(w, LAM_TRACE_FORWARD, r->in[m]->step, begin);
+    if (behind) lam_queue_publish(behind->queue);
+    return LAM_OK;
+}
+
+static lam_status backward(struct batch_run *r, int m) {
+    struct worker *w = r->worker;
+    struct link *before = link_before(r), *behind = link_behind(r);
+    struct lam_block_micro micro = describe(r, m);
+    int from, to;
+    if (behind) {
+        LAM_TRY(wait_take(w, behind->back, &from));
+        micro.output_gradient = behind->gradient + behind->micro_bytes * (size_t)from;
+        micro.output = r->out[m];
+    }
+    if (r->block > 0) {
+        LAM_TRY(wait_acquire(w, before->back, &to));
+        micro.input_gradient = before->gradient + before->micro_bytes * (size_t)to;
+    }
+    double begin = lam_seconds();
+    float weight = (float)r->in[m]->batch.count / (float)r->samples;
+    LAM_TRY(lam_block_micro_backward(w->pipeline->options.blocks[r->block], &micro, weight, m == 0));
+    worked(w, LAM_TRACE_BACKWARD, r->in[m]->step, begin);
+    if (behind) lam_queue_release(behind->back);
+    if (r->block == 0) return LAM_OK;
+    lam_queue_publish(before->back);
+    lam_queue_release(before->queue);
+    return LAM_OK;
+}
+
+/* ---- a batch ---- */
+
+/* GPIPE: all forward, then all backward. 1F1B: device j of K runs K - j forward, then backward and forward in turn. */
+static lam_status train(struct batch_run *r) {
+    struct lam_pipeline *p = r->worker->pipeline;
+    bool gpipe = p->options.schedule == LAM_PIPELINE_GPIPE;
+    int forwards = 1, backwards = 0;
+    r->in_flight = options_of(r)->in_flight;
+    LAM_TRY(forward(r, 0));
+    while (backwards < r->count) {
+        int most = gpipe ? r->count : p->blocks - r->block;
+        if (forwards < r->count && forwards - backwards < most)
+            LAM_TRY(forward(r, forwards++));
+        else
+            LAM_TRY(backward(r, backwards++));
+    }
+    return LAM_OK;
+}
+
+static lam_status finish(struct batch_run *r, const struct message *first, const struct lam_batch *batch) {
+    struct worker *w = r->worker;
+    struct lam_pipeline *p = w->pipeline;
+    double begin = lam_seconds();
+    LAM_TRY(lam_block_micro_update(p->options.blocks[r->block], first->learning_rate, first->step));
+    worked(w, LAM_TRACE_UPDATE, first->step, begin);
+    struct lam_pipeline_step told = {.block = r->block,
+                                     .of = p->options.blocks[r->block],
+                                     .batch = batch,
+                                     .step = first->step,
+                                     .loss = (float)r->loss};
+    return p->options.step_done ? p->options.step_done(p->options.context, &told) : LAM_OK;
+}
+
+static lam_status evaluate(struct worker *w, struct message *in, struct link *behind) {
+    struct lam_pipeline *p = w->pipeline;
+    int block = w->first_block, slot;
+    struct lam_batch batch = in->batch;
+    if (block > 0) batch.data[0] = p->links[block].activation;
+    double begin = lam_seconds();
+    if (behind) {
+        LAM_TRY(lam_queue_acquire(behind->queue, &slot));
+        LAM_TRY(lam_worker_fill(w, block, in, &behind->messages[slot]));
+    }
+    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &batch, behind ? behind->activation : NULL));
+    if (behind)
+        lam_queue_publish(behind->queue);
+    else if (p->options.evaluated)
+        LAM_TRY(p->options.evaluated(p->options.context, p->options.blocks[block], &batch));
+    lam_trace_span(p->options.trace, w->device, LAM_TRACE_EVALUATE, block + 1, in->step, begin,
+                   lam_seconds());
+    return LAM_OK;
+}
+
+/* The first device: a whole batch comes in. */
+static lam_status run_entry(struct worker *w, struct batch_run *r) {
+    struct link *entry = &w->pipeline->links[0];
+    int slot;
+    LAM_TRY(wait_take(w, entry->queue, &slot));
+    struct message *in = &entry->messages[slot];
+    atomic_store(&w->step, in->step);
+    lam_status status;
+    if (in->kind == MESSAGE_EVALUATE) {
+        status = evaluate(w, in, link_behind(r));
+    } else {
+        r->entry = in;
+        cut(r);
+        status = train(r);
+        if (status == LAM_OK) status = finish(r, in, &in->batch);
+    }
+    if (in->loan) in->release(in->release_context, in->loan);
+    in->loan = NULL;
+    lam_queue_release(entry->queue);
+    return status;
+}
+
+/* The kind of what comes next is known only when it is there: evaluation is looked at in its slot. */
+static lam_status run_later(struct worker *w, struct batch_run *r) {
+    struct link *before = link_before(r);
+    double begin = lam_seconds();
+    lam_worker_enter(w, DOING_STARVED);
+    int slot;
+    LAM_TRY(lam_queue_peek(before->queue, &slot));
+    lam_worker_waited(w, &w->starved, LAM_TRACE_STARVED, w->first_block + 1, atomic_load(&w->step), begin);
+    struct message *first = &before->messages[slot];
+    if (first->kind == MESSAGE_EVALUATE) {
+        LAM_TRY(lam_queue_take(before->queue, &slot));
+        LAM_TRY(evaluate(w, first, link_behind(r)));
+        lam_queue_release(before->queue);
+        return LAM_OK;
+    }
+    struct message head = *first; /* its slot is given back before the batch is done */
+    LAM_TRY(train(r));
+    struct lam_batch batch = {.count = r->samples, .epoch = head.batch.epoch, .number = head.batch.number};
+    return finish(r, &head, &batch);
+}
+
+lam_status lam_worker_end_to_end(struct worker *w) {
+    struct batch_run run = {.worker = w, .block = w->first_block};
+    return w->first_block == 0 ? run_entry(w, &run) : run_later(w, &run);
+}
