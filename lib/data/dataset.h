@@ -40,8 +40,8 @@ struct lam_dataset_options {
     int image_size;  /* shapes: side in pixels, 0 = 32 */
     int train_count; /* shapes: samples of the training part, 0 = default */
     int val_count;   /* shapes: samples of the validation part, 0 = default */
-    bool
-        skip_bad; /* leave out samples that cannot be read (they are counted and listed by check), not stop */
+    bool skip_bad;   /* leave out samples that are malformed or unsupported (they are counted, and listed by
+                        check), not stop */
 };
 
 struct lam_dataset;
@@ -62,6 +62,7 @@ struct lam_dataset_format {
 struct lam_dataset {
     const struct lam_dataset_format *format;
     int64_t count;
+    int64_t left_out;   /* by skip_bad; not in count */
     int classes;        /* 0: no labels */
     char **class_names; /* classes of them, or NULL */
     int channels;       /* of every image as training sees it: 1 or 3 */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "tasks/classify/internal.h"
 
 #define ROW(option, sort, field, preset, ...)                                                                \
@@ -50,12 +51,21 @@ static lam_status check(const struct lam_config *config, const void *own) {
 
 /* ---- data ---- */
 
+static void tell_left_out(const struct lam_dataset *set, const char *text, enum lam_split split) {
+    if (set->left_out)
+        lam_log(LAM_LOG_NOTICE, "%s: %lld of %lld %s samples left out; lamina check --data %s lists them",
+                text, (long long)set->left_out, (long long)(set->left_out + set->count),
+                split == LAM_SPLIT_TRAIN ? "training" : "validation", text);
+}
+
 static lam_status open_set(const struct classify *c, const char *text, enum lam_split split,
                            struct lam_dataset **set) {
     struct lam_dataset_options dataset = {.seed = (uint64_t)c->config->seed,
                                           .image_size = (int)c->own->image_size,
                                           .skip_bad = c->config->on_bad == LAM_ON_BAD_SKIP};
-    LAM_TRY(lam_dataset_open(text, split, &dataset, set));
+    lam_status status = lam_dataset_open(text, split, &dataset, set);
+    if (status != LAM_OK) return lam_fail_in(status, text == c->config->val ? "--val" : "--data");
+    tell_left_out(*set, text, split);
     if ((*set)->classes > 0) return LAM_OK;
     lam_dataset_close(*set);
     *set = NULL;
