@@ -72,11 +72,28 @@ static lam_status open_set(const struct classify *c, const char *text, enum lam_
     return lam_fail(LAM_ERR_UNSUPPORTED, "%s: has no class labels to train on", text);
 }
 
+/* A set without names, and a checkpoint of one, number their classes. */
+static bool are_numbers(char *const *names, int count) {
+    for (int i = 0; i < count; i++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", i);
+        if (strcmp(names[i], number) != 0) return false;
+    }
+    return true;
+}
+
 static lam_status check_same_classes(const struct classify *c, const struct lam_dataset *set,
                                      const char *text) {
-    if (set->classes == c->classes) return LAM_OK;
-    return lam_fail(LAM_ERR_INVALID, "%s: has %d classes, the network has %d", text, set->classes,
-                    c->classes);
+    if (set->classes != c->classes)
+        return lam_fail(LAM_ERR_INVALID, "%s: has %d classes, the network has %d", text, set->classes,
+                        c->classes);
+    if (!set->class_names || are_numbers(set->class_names, c->classes) || are_numbers(c->names, c->classes))
+        return LAM_OK;
+    for (int i = 0; i < c->classes; i++)
+        if (strcmp(set->class_names[i], c->names[i]) != 0)
+            return lam_fail(LAM_ERR_INVALID, "%s: class %d is '%.60s' there, '%.60s' in the network", text, i,
+                            set->class_names[i], c->names[i]);
+    return LAM_OK;
 }
 
 static lam_status copy_names(struct classify *c, const struct lam_dataset *set) {
