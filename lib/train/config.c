@@ -153,11 +153,11 @@ static lam_status check_local_learning(const struct lam_config *config, const st
 }
 
 lam_status lam_config_check(const struct lam_config *config, const struct lam_options *options) {
+    if (config->resume && !*config->out)
+        return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
     LAM_TRY(check_local_learning(config, options));
     if (!*config->model)
         return lam_fail(LAM_ERR_INVALID, "--model is missing; say --model resnet20, or --recipe FILE");
-    if (config->resume && !*config->out)
-        return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
     if (config->threads && strcmp(config->devices, "auto") != 0)
         return lam_fail(LAM_ERR_INVALID,
                         "--threads: --devices %.100s says how many cores there are; use one of them",
