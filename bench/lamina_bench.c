@@ -307,28 +307,42 @@ static lam_status bench_step(struct bench *b) {
     return report(b, seconds, &peak);
 }
 
-int main(int argc, char **argv) {
+static lam_status print_help(const struct lam_options *options) {
+    char *text;
+    LAM_TRY(lam_options_help(options, &text));
+    fputs(text, stdout);
+    free(text);
+    return LAM_OK;
+}
+
+/* argv without the program's name: "step", then its options. */
+static lam_status run_command(int argc, char **argv) {
     struct bench bench = {0};
     struct lam_options options = {.program = "lamina-bench step",
                                   .usage = "[options]",
                                   .tables = {{table, sizeof table / sizeof *table, &bench.config}},
                                   .table_count = 1};
-    bool step = argc > 1 && !strcmp(argv[1], "step");
     lam_status status = lam_options_defaults(&options);
-    if (status == LAM_OK)
-        status = lam_options_parse(&options, step ? argc - 1 : argc, step ? argv + 1 : argv, NULL, 0, NULL);
-    if (status == LAM_OK && (bench.config.help || !step)) {
-        char *text;
-        status = lam_options_help(&options, &text);
-        if (status == LAM_OK) {
-            fputs(text, stdout);
-            free(text);
-        }
-    } else if (status == LAM_OK) {
-        status = bench_step(&bench);
-    }
+    if (status == LAM_OK) status = lam_options_parse(&options, argc, argv, NULL, 0, NULL);
+    if (status == LAM_OK) status = bench.config.help ? print_help(&options) : bench_step(&bench);
     tear_down(&bench);
     lam_options_free(&options);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    const char *command = argc > 1 ? argv[1] : "";
+    if (!strcmp(command, "--version")) {
+        printf("lamina-bench %s\n", LAMINA_VERSION);
+        return 0;
+    }
+    lam_status status;
+    if (!*command || !strcmp(command, "--help"))
+        status = run_command(2, (char *[]){"step", "--help", NULL});
+    else if (!strcmp(command, "step"))
+        status = run_command(argc - 1, argv + 1);
+    else
+        status = lam_fail(LAM_ERR_INVALID, "there is no command '%.60s'; there is step", command);
     if (status != LAM_OK) fprintf(stderr, "lamina-bench: %s\n", lam_error_text());
     return lam_exit_code(status);
 }
