@@ -4,6 +4,7 @@
  * may use. Numbers beyond those wrap around, so that a plan for more devices than there are cores still runs
  * (slower, and describe() says so). Work is done by the caller's run_lanes at once: streams and events are
  * there for the contract and have nothing to wait for. */
+#include "base/log.h"
 #include "cpu/cpu_kernel.h"
 #include "cpu/lanes.h"
 #include "cpu/measure.h"
@@ -127,6 +128,10 @@ static lam_status cpu_device_open(const char *spec, struct lam_backend_device **
         free(d);
         return status;
     }
+    if (shared)
+        lam_log(LAM_LOG_NOTICE,
+                "cpu:%s: this process may use %d core%s, counted from 0; lanes beyond share them", spec,
+                allowed_count, allowed_count == 1 ? "" : "s");
     *device = d;
     return LAM_OK;
 }
