@@ -64,7 +64,8 @@ struct lam_block_memory lam_block_memory(const struct lam_block *block);
 lam_status lam_block_allocate(struct lam_block *block);
 
 /* One step on a batch of batch->count samples, either the full size or the tail's. *loss is a mean over the
- * batch. LAM_ERR_NOT_FINITE names the tensor; then nothing has been updated. */
+ * batch. LAM_ERR_NOT_FINITE names the tensor; then neither parameters nor optimizer state have been updated,
+ * but the running statistics of batch norm have, which is part of the forward pass. */
 lam_status lam_block_train(struct lam_block *block, const struct lam_batch *batch, float learning_rate,
                            uint64_t seed, uint64_t step, float *loss);
 
