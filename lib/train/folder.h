@@ -1,6 +1,7 @@
 /* A run's folder: what is where, and that only one process writes to it.
  *
  *     config.ini  metrics.jsonl  memory.jsonl  events.out.tfevents...  summary.json
+ *     report.txt  report.json, and a task's own files beside them (confusion.csv, confusion.png)
  *     checkpoints/last.safetensors  checkpoints/best.safetensors  predictions/epoch-0001.png .json
  */
 #ifndef LAM_TRAIN_FOLDER_H

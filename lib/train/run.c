@@ -246,6 +246,7 @@ static lam_status evaluate_and_keep(struct run *run) {
     LAM_TRY(evaluate(run));
     LAM_TRY(log_scores(run));
     LAM_TRY(show_predictions(run));
+    LAM_TRY(lam_run_report(run));
     double score = run->at.score_count ? run->at.scores[0].value : 0;
     bool better =
         !run->at.has_best || (run->task->lower_is_better ? score < run->at.best : score > run->at.best);

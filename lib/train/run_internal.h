@@ -49,5 +49,7 @@ lam_status lam_run_loader(const struct run *run, struct lam_loader **loader);
 
 /* summary.json */
 lam_status lam_run_summary(const struct run *run, bool finished);
+/* After an evaluation: report.txt, report.json, and the task's own files (a confusion matrix). */
+lam_status lam_run_report(const struct run *run);
 
 #endif
