@@ -283,4 +283,75 @@ case_commands() {
     [ "$peak" = "$forecast" ] || fail "forecast $forecast bytes, measured peak $peak"
 }
 
+# What is said of options, recipes and data that make no sense.
+case_messages() {
+    make_data data 40 20
+    local t="$bin/classify-train" r="--model resnet20 --data cifar10:data --batch 16 --tuning fixed --out none"
+    refused 2 "--resume needs --out" "$t" --resume
+    refused 2 "resnet20: has no dropout" "$t" $r --dropout 0.1
+    refused 2 "--checkpoint-every: 0 is out of range; it must be from 1 to 1000000" "$t" $r --checkpoint-every 0
+    refused 2 "classify-train: --data: /none: does not exist" "$t" --model resnet20 --data cifar10:/none
+    refused 2 "classify-train: --val: /none: does not exist" "$t" $r --val cifar10:/none
+    refused 2 "LAMINA_ISA=foo: is neither v3" env LAMINA_ISA=foo "$t" $r
+    echo 'recipe = circle.ini' >circle.ini
+    refused 2 "classify-train: circle.ini:1: circle.ini: names itself" "$t" --recipe circle.ini
+    printf 'batch = 8\n[tuning]\n1 = nonsense\n\n2 = a = b\n' >tuning.ini
+    refused 2 "classify-train: tuning.ini:3: 'nonsense' is not 'key = choice'" "$t" --recipe tuning.ini
+    refused 2 "there is no command 'pipeline'; there is step" "$bin/lamina-bench" pipeline
+    "$bin/lamina-bench" --version | grep -q "^lamina-bench [0-9]" || fail "version of lamina-bench"
+    [ -e none ] && fail "a refused run left a folder"
+    train --out far --devices cpu:1000 --max-steps 1 || fail "a core that is not there"
+    grep -q "cpu:1000: this process may use [0-9]* core" log || fail "no notice of a core that is not there"
+    "$bin/lamina" info far >out && grep -q "step 1: 0 epochs and 1 batch done" out || fail "info's position"
+    train --out nan --lr 1e3 --clip-norm 0 --momentum 0.99 --warmup-epochs 0 --weight-decay 10 --epochs 3 &&
+        fail "a rate of 1000 is fine"
+    [ "$(grep -o 'step [0-9]' log | wc -l)" = 1 ] || fail "not one step in the message of a NaN"
+}
+
+case_bad_samples() {
+    make_data data 40 20
+    printf '\377' | dd of=data/test_batch.bin conv=notrunc status=none
+    "$bin/lamina" check --data cifar10:data >out 2>log
+    grep -qx "data/test_batch.bin:0: label 255 of record 0 (byte 0) is not in 0..9" out || fail "the bad label's line"
+    grep -q "1 bad sample; --on-bad skip trains without it" log || fail "the count of one bad sample"
+    train --on-bad skip --out run --epochs 1 || fail "--on-bad skip"
+    grep -q "cifar10:data: 1 of 20 validation samples left out; lamina check" log || fail "no notice of what is left out"
+    # Not the sample's fault: nothing is left out.
+    mkdir -p folder/a folder/b
+    cp run/predictions/epoch-0001.png folder/a/1.png
+    cp run/predictions/epoch-0001.png folder/b/1.png
+    ln -s nowhere folder/b/2.png
+    refused 2 "folder/b/2.png: cannot be opened" "$bin/classify-train" --model resnet20 --data folder:folder \
+        --val folder:folder --image-size 32 --on-bad skip --out none
+}
+
+# As many classes, but others.
+case_class_names() {
+    make_data data 40 20
+    cp -r data other && printf 'class %d\n' 10 11 12 13 14 15 16 17 18 19 >other/batches.meta.txt
+    cp -r data numbers && seq 0 9 >numbers/batches.meta.txt
+    train --out run --epochs 1 || fail "the run"
+    refused 2 "cifar10:other: class 0 is 'class 10' there, 'airplane' in the network" \
+        "$bin/lamina" eval run --data cifar10:other
+    refused 2 "shapes: class 0 is 'circle' there, 'airplane' in the network" "$bin/lamina" eval run --data shapes
+    refused 2 "cifar10:other: class 0 is 'class 10' there" "$bin/classify-train" "${options[@]}" \
+        --val cifar10:other --out none
+    "$bin/lamina" eval run --data cifar10:numbers >out 2>log || fail "classes without names"
+}
+
+# A run's folder holds what lamina eval gives of its last weights.
+case_report() {
+    make_data data 40 20
+    printf 'a "%d"\n' 0 1 2 3 4 5 6 7 8 9 >data/batches.meta.txt
+    train --out run --epochs 2 --ema 0 || fail "the run"
+    head -1 run/confusion.csv | grep -qF ',"a ""0""","a ""1""",' || fail "quotes in confusion.csv"
+    [ -s run/confusion.png ] && grep -q '"confusion"' run/report.json || fail "files of the report"
+    "$bin/lamina" eval run/checkpoints/last.safetensors --out eval >out 2>log || fail "eval"
+    cmp run/confusion.csv eval/confusion.csv || fail "confusion matrices differ"
+    grep -Fxf run/report.txt out | cmp - run/report.txt || fail "reports differ"
+    cp run/confusion.csv before
+    train --out run --resume --ema 0 || fail "resume of a finished run"
+    cmp before run/confusion.csv || fail "resuming a finished run changed its report"
+}
+
 "case_$case_name" || fail "$case_name"
