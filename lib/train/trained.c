@@ -19,10 +19,13 @@ lam_status lam_trained_path(const char *path, char **checkpoint) {
         return *checkpoint ? LAM_OK : no_memory();
     }
     for (int i = 0; i < 2; i++) {
-        *checkpoint = lam_path_join(path, names[i]);
-        if (!*checkpoint) return no_memory();
-        if (lam_path_exists(*checkpoint)) return LAM_OK;
-        free(*checkpoint);
+        char *file = lam_path_join(path, names[i]);
+        if (!file) return no_memory();
+        if (lam_path_exists(file)) {
+            *checkpoint = file;
+            return LAM_OK;
+        }
+        free(file);
     }
     return lam_fail(LAM_ERR_NOT_FOUND, "%s: is a folder without checkpoints/last.safetensors", path);
 }
