@@ -32,14 +32,11 @@ static lam_status open_task(struct run *run) {
 }
 
 static lam_status open_device(struct run *run) {
-    char **names;
-    size_t *limits;
-    int count;
-    LAM_TRY(lam_config_devices(run->config, &names, &limits, &count));
-    lam_status status = lam_device_open(names[0], limits[0], &run->device);
-    for (int i = 0; i < count; i++) free(names[i]);
-    free(names);
-    free(limits);
+    char *name;
+    size_t limit;
+    LAM_TRY(lam_config_one_device(run->config, &name, &limit));
+    lam_status status = lam_device_open(name, limit, &run->device);
+    free(name);
     return status;
 }
 

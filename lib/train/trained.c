@@ -81,14 +81,11 @@ static lam_status read_settings(struct lam_trained *t, const struct lam_trained_
 }
 
 static lam_status open_device(struct lam_trained *t) {
-    char **names;
-    size_t *limits;
-    int count;
-    LAM_TRY(lam_config_devices(&t->settings.config, &names, &limits, &count));
-    lam_status status = lam_device_open(names[0], limits[0], &t->device);
-    for (int i = 0; i < count; i++) free(names[i]);
-    free(names);
-    free(limits);
+    char *name;
+    size_t limit;
+    LAM_TRY(lam_config_one_device(&t->settings.config, &name, &limit));
+    lam_status status = lam_device_open(name, limit, &t->device);
+    free(name);
     return status;
 }
 
@@ -119,9 +116,9 @@ lam_status lam_trained_open(const struct lam_task *const *tasks, const char *pat
     LAM_TRY(open_file(trained, path));
     LAM_TRY(find_task(trained, tasks));
     LAM_TRY(read_settings(trained, options));
+    LAM_TRY(open_device(trained));
     LAM_TRY(trained->task->open(&trained->settings.config, trained->settings.own, options->use, trained->file,
                                 &trained->state));
-    LAM_TRY(open_device(trained));
     return open_block(trained, options);
 }
 
