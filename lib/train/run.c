@@ -42,22 +42,20 @@ static lam_status save_as(struct run *run, const char *name) {
     return status;
 }
 
+/* The best one first: the last one records the best score, so a process that is killed in between must find
+ * the last one without it, and evaluate again. Both hold the same position. */
 static lam_status save_checkpoint(struct run *run) {
     run->at.metrics_lines = lam_lines_count(run->folder.metrics);
     run->at.memory_lines = lam_lines_count(run->folder.memory);
+    if (run->save_best) LAM_TRY(save_as(run, "checkpoints/best.safetensors"));
+    run->save_best = false;
     run->saved_at = run->at.step;
     return save_as(run, "checkpoints/last.safetensors");
 }
 
-/* The position of the best evaluation is the one that follows it, as in the last checkpoint. */
-static lam_status save_if_best(struct run *run) {
-    if (!run->save_best) return LAM_OK;
-    run->save_best = false;
-    return save_as(run, "checkpoints/best.safetensors");
-}
-
 static lam_status stop_here(struct run *run) {
     LAM_TRY(save_checkpoint(run));
+    LAM_TRY(lam_run_summary(run, false));
     return lam_fail(
         LAM_ERR_STOPPED, "stopped by a signal after step %llu (epoch %llu); --resume --out %s goes on",
         (unsigned long long)run->at.step, (unsigned long long)run->at.epoch + 1, run->folder.path);
@@ -306,7 +304,6 @@ static lam_status end_epoch(struct run *run) {
     run->at.loss_sum = run->at.score_sum = 0;
     if (last || run->save_best || run->at.epoch % (uint64_t)run->config->checkpoint_epochs == 0)
         LAM_TRY(save_checkpoint(run));
-    LAM_TRY(save_if_best(run));
     return lam_run_summary(run, false);
 }
 
@@ -327,8 +324,7 @@ static lam_status train(struct run *run) {
     }
     bool saved =
         run->saved_at == run->at.step && run->at.metrics_lines == lam_lines_count(run->folder.metrics);
-    if (!saved) LAM_TRY(save_checkpoint(run));
-    LAM_TRY(save_if_best(run));
+    if (!saved || run->save_best) LAM_TRY(save_checkpoint(run));
     return lam_run_summary(run, true);
 }
 
