@@ -30,9 +30,10 @@ static const char *const rate_schedules[] = {LAM_SCHEDULE_TABLE(NAME) NULL};
 
 static const struct lam_option table[] = {
 #define GROUP .group = "Data"
-    ROW("data", TEXT, data, "shapes", GROUP, .placeholder = "FORMAT[:PATH]",
+    /* Resumable: data may lie elsewhere by now; that it is the same is checked by its content. */
+    ROW("data", TEXT, data, "shapes", GROUP, .placeholder = "FORMAT[:PATH]", .flags = LAM_OPTION_RESUMABLE,
         .help = "what to train on; the formats stand at the end of --help and in docs/DATASETS.md"),
-    ROW("val", TEXT, val, "", GROUP, .placeholder = "FORMAT:PATH",
+    ROW("val", TEXT, val, "", GROUP, .placeholder = "FORMAT:PATH", .flags = LAM_OPTION_RESUMABLE,
         .help = "what to validate on; else the format's own test or validation part"),
     ROW("batch", INT, batch, "128", GROUP, RANGE(1, 65536), .help = "samples in a step"),
     ROW("last-batch", CHOICE, last_batch, "keep", GROUP, .choices = last_batches,
