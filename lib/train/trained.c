@@ -105,7 +105,7 @@ static lam_status open_block(struct lam_trained *t, const struct lam_trained_opt
     size_t data = lam_forecast_loader(fields, count, t->batch,
                                       options->use == LAM_USE_EVAL ? (int)t->settings.config.prefetch : 1);
     struct lam_forecast forecast = lam_forecast_block(t->block, data, lam_device_limit(t->device));
-    LAM_TRY(lam_forecast_check(&forecast));
+    LAM_TRY(lam_forecast_check(&forecast, 1));
     LAM_TRY(lam_block_allocate(t->block));
     return lam_snapshot_weights(t->file, t->block, !options->raw);
 }
