@@ -1,6 +1,7 @@
 # Runs that are disturbed: faults.sh CASE, each in a folder of its own.
 if(TARGET classify-train AND TARGET lamina-cli)
-  foreach(case resume_signal resume_evaluation resume_kill more_epochs rerun tuned threads full_disk damaged nan bad_input commands)
+  foreach(case resume_signal resume_evaluation resume_kill more_epochs rerun tuned threads full_disk damaged nan bad_input bad_commands commands
+      summary best_first stop_measuring changed_data not_utf8)
     add_test(NAME faults.${case} COMMAND ${CMAKE_SOURCE_DIR}/tests/faults/faults.sh ${case}
       ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
     set_tests_properties(faults.${case} PROPERTIES TIMEOUT 300 LABELS faults)
