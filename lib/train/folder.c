@@ -66,8 +66,9 @@ lam_status lam_folder_check(const char *path, bool resume) {
 
 /* "last.safetensors.tmp-1234": of a file of ours, never one that the user has put here. */
 static bool is_leftover(const char *name) {
-    static const char *const files[] = {"config.ini.",       "summary.json.", "last.safetensors.",
-                                        "best.safetensors.", "epoch-",        "confusion."};
+    static const char *const files[] = {
+        "config.ini.", "summary.json.", "last.safetensors.", "best.safetensors.", "epoch-",
+        "confusion.",  "report."};
     const char *mark = strstr(name, ".tmp-");
     if (!mark || !mark[5] || mark[5 + strspn(mark + 5, "0123456789")]) return false;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
