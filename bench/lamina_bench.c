@@ -301,6 +301,7 @@ static lam_status report(const struct bench *b, double seconds, const struct pea
 static lam_status bench_step(struct bench *b) {
     struct peak peak;
     double seconds = 0;
+    if (*b->config.json) LAM_TRY(lam_check_output_file(b->config.json));
     LAM_TRY(set_up(b));
     LAM_TRY(peak_measure(b->device, &peak));
     LAM_TRY(time_steps(b, &seconds));

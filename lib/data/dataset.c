@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/rng.h"
 #include "data/formats.h"
 
 struct opened {
@@ -152,6 +153,13 @@ lam_status lam_dataset_read(const struct lam_dataset *dataset, int64_t index, st
 
 const char *lam_dataset_describe(const struct lam_dataset *dataset, int64_t index, char *text, size_t size) {
     return dataset->format->describe(dataset, number_in_files(dataset, index), text, size);
+}
+
+uint64_t lam_dataset_hash(const struct lam_dataset *dataset) {
+    const struct opened *opened = (const struct opened *)dataset;
+    uint64_t hash = dataset->format->hash(dataset);
+    if (!opened->good) return hash;
+    return lam_hash_bytes(hash, opened->good, (size_t)dataset->count * sizeof *opened->good);
 }
 
 struct moments {

@@ -56,6 +56,8 @@ struct lam_dataset_format {
     lam_status (*read)(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample);
     /* "file" or "file:record" of a sample; returns text. */
     const char *(*describe)(const struct lam_dataset *dataset, int64_t index, char *text, size_t size);
+    /* Of what tells one set from another without reading its images: names below the path, labels, seed. */
+    uint64_t (*hash)(const struct lam_dataset *dataset);
 };
 
 /* What a format's open fills in. */
@@ -81,6 +83,10 @@ void lam_dataset_close(struct lam_dataset *dataset);
 /* Thread safe. Overwrites *sample (its memory is reused where it fits). */
 lam_status lam_dataset_read(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample);
 const char *lam_dataset_describe(const struct lam_dataset *dataset, int64_t index, char *text, size_t size);
+
+/* The same for the same samples with the same labels in the same order, wherever the set lies. Pixels are not
+ * looked at. */
+uint64_t lam_dataset_hash(const struct lam_dataset *dataset);
 
 /* Mean and deviation per channel over at most `limit` samples (evenly spaced), into dataset->mean and
  * deviation. */

@@ -129,10 +129,10 @@ static lam_status make_data(struct lam_program *p, struct scratch *scratch) {
 }
 
 /* The least time of each segment over a few runs. */
-static lam_status time_runs(struct lam_program *p, double *least) {
+static lam_status time_runs(struct lam_program *p, const struct lam_tuning *tuning, double *least) {
     for (int t = 0; t < p->segment_count; t++) least[t] = 1e30;
     double began = lam_seconds();
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 3 && !lam_tuning_stopped(tuning); round++) {
         lam_program_execute(p);
         LAM_TRY(p->backend->stream_sync(lam_device_stream(p->device)));
         for (int t = 0; t < p->segment_count; t++)
@@ -159,7 +159,8 @@ static void keep_best(struct lam_program *p, const double *least) {
     }
 }
 
-static lam_status time_segments(struct lam_program *p, struct scratch *scratch) {
+static lam_status time_segments(struct lam_program *p, const struct lam_tuning *tuning,
+                                struct scratch *scratch) {
     LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_ACTIVATIONS, p->activation_bytes, &scratch->activations));
     LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_WORKSPACE, p->workspace_bytes, &scratch->workspace));
     lam_program_attach(p, scratch->activations, scratch->workspace);
@@ -170,7 +171,7 @@ static lam_status time_segments(struct lam_program *p, struct scratch *scratch) 
     double *least = malloc(sizeof *least * ((size_t)p->segment_count + 1));
     if (!least) return no_memory();
     p->time_segments = true;
-    lam_status status = time_runs(p, least);
+    lam_status status = time_runs(p, tuning, least);
     p->time_segments = false;
     if (status == LAM_OK) keep_best(p, least);
     free(least);
@@ -207,8 +208,10 @@ static lam_status measure(struct lam_program *p, struct lam_tuning *tuning, cons
         for (int t = 0; t < p->segment_count; t++)
             if (!known[t]) p->segments[t].slice = largest_allowed(p, &p->segments[t], slices + c, count - c);
         status = lam_program_instantiate(p, tuning);
-        if (status == LAM_OK) status = time_segments(p, &scratch);
+        if (status == LAM_OK) status = time_segments(p, tuning, &scratch);
         lam_program_clear(p);
+        if (status == LAM_OK && lam_tuning_stopped(tuning))
+            status = lam_fail(LAM_ERR_STOPPED, "stopped while measuring slices");
     }
     for (int t = 0; t < p->segment_count && status == LAM_OK; t++) {
         if (known[t]) continue;
