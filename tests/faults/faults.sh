@@ -49,10 +49,10 @@ same_runs() {
 
 # Waits until run $1 has logged step $2.
 wait_for_step() {
-    for _ in $(seq 600); do
+    for _ in $(seq 6000); do
         grep -qs "\"step\":$2," "$1/metrics.jsonl" && return 0
         kill -0 "$3" 2>/dev/null || return 1
-        sleep 0.05
+        sleep 0.01
     done
     return 1
 }
@@ -90,13 +90,13 @@ refused() {
 }
 
 case_resume_signal() {
-    make_data data 88 20
+    make_data data 280 20 # 18 steps an epoch: a signal comes long before the end
     train --out whole --epochs 2 || fail "the whole run"
     interrupted int INT 3 130 --epochs 2
     grep -q "resume" log || fail "the stop does not say how to go on"
     train --out int --resume || fail "resume after SIGINT"
     same_runs whole int
-    interrupted term TERM 8 130 --epochs 2 --loader-threads 1
+    interrupted term TERM 20 130 --epochs 2 --loader-threads 1
     train --out term --resume --loader-threads 3 || fail "resume after SIGTERM"
     same_runs whole term
 }
@@ -112,9 +112,9 @@ case_resume_evaluation() {
 }
 
 case_resume_kill() {
-    make_data data 88 20
+    make_data data 280 20
     train --out whole --epochs 2 --checkpoint-steps 2 || fail "the whole run"
-    interrupted kill KILL 5 137 --epochs 2 --checkpoint-steps 2
+    interrupted kill KILL 9 137 --epochs 2 --checkpoint-steps 2
     train --out kill --resume || fail "resume after kill -9"
     same_runs whole kill
     # Killed before the first checkpoint: from the beginning.
@@ -161,7 +161,7 @@ case_more_epochs() {
 # Time counts though it is not in checkpoints; a folder is read and written by its owner alone.
 case_summary() {
     make_data data 88 20
-    interrupted run INT 3 130 --epochs 2
+    interrupted run INT 2 130 --epochs 2
     local first
     first=$(summary run seconds)
     perl -e 'exit !($ARGV[0] > 0)' "$first" || fail "no seconds after a stop in mid-epoch"
@@ -204,7 +204,7 @@ case_stop_measuring() {
     make_data data 40 20
     "$bin/classify-train" "${options[@]}" --model resnet110 --batch 40 --tuning measure --out run >log 2>&1 &
     local pid=$!
-    for _ in $(seq 600); do
+    for _ in $(seq 6000); do
         grep -q "measuring kernels" log && break
         sleep 0.02
     done
