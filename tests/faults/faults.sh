@@ -161,7 +161,7 @@ case_more_epochs() {
 # Time counts though it is not in checkpoints; a folder is read and written by its owner alone.
 case_summary() {
     make_data data 88 20
-    interrupted run INT 2 130 --epochs 2
+    interrupted run INT 3 130 --epochs 2
     local first
     first=$(summary run seconds)
     perl -e 'exit !($ARGV[0] > 0)' "$first" || fail "no seconds after a stop in mid-epoch"
