@@ -245,6 +245,7 @@ static lam_status report(const struct bench *b, double seconds, const struct pea
 static lam_status run_step(struct bench *b) {
     struct peak peak;
     double seconds = 0;
+    if (*b->config.json) LAM_TRY(lam_check_output_file(b->config.json));
     LAM_TRY(set_up(b));
     LAM_TRY(peak_measure(b->device, &peak));
     LAM_TRY(time_steps(b, &seconds));
@@ -322,6 +323,10 @@ static lam_status run_command(int argc, char **argv) {
 int main(int argc, char **argv) {
     if (argc == 2 && !strcmp(argv[1], "--help")) {
         print_usage();
+        return 0;
+    }
+    if (argc == 2 && !strcmp(argv[1], "--version")) {
+        printf("lamina-bench %s\n", LAMINA_VERSION);
         return 0;
     }
     lam_status status = run_command(argc, argv);

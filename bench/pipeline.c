@@ -341,6 +341,8 @@ static lam_status set_up(struct bench *b) {
     char **whole;
     int count;
     LAM_TRY(lam_aux_find(b->config.method, &b->aux));
+    if (*b->config.json) LAM_TRY(lam_check_output_file(b->config.json));
+    if (*b->config.times) LAM_TRY(lam_check_output_file(b->config.times));
     LAM_TRY(parse_schedules(b));
     LAM_TRY(
         bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes, &b->network));

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The true relative error of every parameter gradient, Lamina's and PyTorch's, against double precision.
 
-    /usr/bin/python3 bench/peers/compare_gradients.py --build build --model resnet18 [--measure] [--all]
+    /usr/bin/python3 bench/peers/compare_gradients.py --model resnet18 [--measure] [--all]
 
 Runs the parity test program with --dump on the batch of tests/golden and compares whole gradients, norm-wise:
 |g - g64| / |g64|. Exit status 1 if one of Lamina's is above 1e-4.
@@ -49,7 +49,7 @@ def run_lamina(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--build", default="build")
+    parser.add_argument("--build", default="build/release")
     parser.add_argument("--model", choices=sorted(PROGRAMS), default="resnet32")
     parser.add_argument("--measure", action="store_true", help="Lamina chooses its kernels by measurement")
     parser.add_argument("--device", help="Lamina's, as cpu:0")

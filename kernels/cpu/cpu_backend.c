@@ -4,6 +4,7 @@
  * may use. Numbers beyond those wrap around, so that a plan for more devices than there are cores still runs
  * (slower, and describe() says so). Work is done by the caller's run_lanes at once: streams and events are
  * there for the contract and have nothing to wait for. */
+#include "base/log.h"
 #include "cpu/cpu_kernel.h"
 #include "cpu/lanes.h"
 #include "cpu/measure.h"
@@ -96,7 +97,7 @@ static int l3_mebibytes(void) {
 }
 
 static void describe_device(struct lam_backend_device *device, int cores, bool shared) {
-    static const char *const isa_names[] = {"SSE4.2", "AVX2", "AVX-512"};
+    const char *isa = lam_cpu_isa() == LAM_CPU_V4 ? "AVX-512" : "AVX2";
     char processor[64], cache[32] = "";
     processor_name(processor, sizeof processor);
     int mebibytes = l3_mebibytes();
@@ -107,14 +108,12 @@ static void describe_device(struct lam_backend_device *device, int cores, bool s
         snprintf(who, sizeof who, "%d lanes on %d core%s", lanes, cores, cores == 1 ? "" : "s");
     else
         snprintf(who, sizeof who, "%d core%s", lanes, lanes == 1 ? "" : "s");
-    snprintf(device->description, sizeof device->description, "%s of %s, %s%s%s", who, processor,
-             isa_names[lam_cpu_isa()], cache, shared ? ", shared with other lanes" : "");
+    snprintf(device->description, sizeof device->description, "%s of %s, %s%s%s", who, processor, isa, cache,
+             shared ? ", shared with other lanes" : "");
 }
 
 static lam_status cpu_device_open(const char *spec, struct lam_backend_device **device) {
-    if (lam_cpu_isa() == LAM_CPU_TOO_OLD)
-        return lam_fail(LAM_ERR_UNSUPPORTED,
-                        "this processor has no AVX2 and FMA (x86-64-v3), which Lamina needs");
+    LAM_TRY(lam_cpu_isa_check());
     int first = 0, last = 0, allowed[MAX_CORE + 1], cores[MAX_LANES];
     LAM_TRY(parse_spec(spec, &first, &last));
     int allowed_count = allowed_cores(allowed, MAX_CORE + 1);
@@ -129,6 +128,10 @@ static lam_status cpu_device_open(const char *spec, struct lam_backend_device **
         free(d);
         return status;
     }
+    if (shared)
+        lam_log(LAM_LOG_NOTICE,
+                "cpu:%s: this process may use %d core%s, counted from 0; lanes beyond share them", spec,
+                allowed_count, allowed_count == 1 ? "" : "s");
     *device = d;
     return LAM_OK;
 }

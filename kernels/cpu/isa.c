@@ -15,6 +15,22 @@ static enum lam_cpu_isa of_processor(void) {
     return v4 ? LAM_CPU_V4 : v3 ? LAM_CPU_V3 : LAM_CPU_TOO_OLD;
 }
 
+lam_status lam_cpu_isa_check(void) {
+    enum lam_cpu_isa best = of_processor();
+    const char *text = getenv("LAMINA_ISA");
+    if (best == LAM_CPU_TOO_OLD)
+        return lam_fail(LAM_ERR_UNSUPPORTED,
+                        "this processor has no AVX2 and FMA (x86-64-v3), which Lamina needs");
+    if (!text || !*text || strcmp(text, "v3") == 0) return LAM_OK;
+    if (strcmp(text, "v4") != 0)
+        return lam_fail(LAM_ERR_INVALID,
+                        "LAMINA_ISA=%.40s: is neither v3 (AVX2) nor v4 (AVX-512); unset it for the best of "
+                        "the processor",
+                        text);
+    if (best == LAM_CPU_V4) return LAM_OK;
+    return lam_fail(LAM_ERR_INVALID, "LAMINA_ISA=v4: this processor has no AVX-512; unset it");
+}
+
 static enum lam_cpu_isa find(void) {
     enum lam_cpu_isa best = of_processor(), asked = best;
     const char *text = getenv("LAMINA_ISA");

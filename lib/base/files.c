@@ -135,6 +135,12 @@ bool lam_path_is_folder(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+static lam_status folder_failed(const char *path, int reason) {
+    if ((reason == EEXIST || reason == ENOTDIR) && lam_path_exists(path))
+        return lam_fail(LAM_ERR_INVALID, "%s: is a file, not a folder; name another one", path);
+    return lam_fail(LAM_ERR_IO, "%s: the folder cannot be made: %s", path, strerror(reason));
+}
+
 lam_status lam_make_folders(const char *path) {
     char *part = strdup(path);
     if (!part) return no_memory();
@@ -143,8 +149,7 @@ lam_status lam_make_folders(const char *path) {
         bool last = *p == 0;
         *p = 0;
         if (mkdir(part, 0777) != 0 && !(errno == EEXIST && lam_path_is_folder(part))) {
-            lam_status status =
-                lam_fail(LAM_ERR_IO, "%s: the folder cannot be made: %s", part, strerror(errno));
+            lam_status status = folder_failed(part, errno);
             free(part);
             return status;
         }
@@ -153,6 +158,57 @@ lam_status lam_make_folders(const char *path) {
     }
     free(part);
     return LAM_OK;
+}
+
+/* Cuts `path` to the folder that it is in: "." for a name alone. */
+static void cut_to_parent(char *path) {
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        strcpy(path, ".");
+    else
+        *(slash == path ? slash + 1 : slash) = 0;
+}
+
+/* Whether entries can be made in an existing folder. */
+static lam_status check_writable(const char *folder, const char *path) {
+    if (!lam_path_is_folder(folder))
+        return lam_fail(LAM_ERR_INVALID, "%s: cannot be written: %s is a file, not a folder", path, folder);
+    if (access(folder, W_OK | X_OK) != 0)
+        return lam_fail(LAM_ERR_INVALID, "%s: cannot be written: %s: %s", path, folder, strerror(errno));
+    return LAM_OK;
+}
+
+lam_status lam_check_output_file(const char *path) {
+    if (lam_path_is_folder(path)) return lam_fail(LAM_ERR_INVALID, "%s: is a folder, not a file", path);
+    char *folder = lam_format("%s%s", path, *path ? "" : ".");
+    if (!folder) return no_memory();
+    cut_to_parent(folder);
+    lam_status status =
+        lam_path_exists(folder)
+            ? check_writable(folder, path)
+            : lam_fail(LAM_ERR_INVALID, "%s: cannot be written: there is no folder %s", path, folder);
+    free(folder);
+    return status;
+}
+
+lam_status lam_check_output_folder(const char *path) {
+    char *folder = lam_format("%s%s", path, *path ? "" : ".");
+    if (!folder) return no_memory();
+    while (!lam_path_exists(folder) && strcmp(folder, ".") != 0) cut_to_parent(folder);
+    bool there = !strcmp(folder, path) && !lam_path_is_folder(folder);
+    lam_status status = there ? folder_failed(folder, EEXIST) : check_writable(folder, path);
+    free(folder);
+    return status;
+}
+
+char *lam_path_absolute(const char *path) {
+    if (*path == '/') return strdup(path);
+    while (path[0] == '.' && path[1] == '/') path += 2 + strspn(path + 2, "/");
+    char *here = getcwd(NULL, 0);
+    if (!here) return NULL;
+    char *whole = strcmp(path, ".") != 0 ? lam_path_join(here, path) : strdup(here);
+    free(here);
+    return whole;
 }
 
 char *lam_path_join(const char *folder, const char *name) {

@@ -27,6 +27,12 @@ void lam_atomic_abandon(struct lam_atomic_file *file);
 bool lam_path_exists(const char *path);
 bool lam_path_is_folder(const char *path);
 lam_status lam_make_folders(const char *path); /* like mkdir -p */
+/* Whether a file can be written to `path`, or a folder made there and written to: asked before long work
+ * whose result goes there. LAM_ERR_INVALID with the reason. */
+lam_status lam_check_output_file(const char *path);
+lam_status lam_check_output_folder(const char *path);
+/* `path`, seen from the root; malloc'd, NULL when out of memory or the current folder is gone. */
+char *lam_path_absolute(const char *path);
 /* "folder/name"; malloc'd, NULL when out of memory. */
 char *lam_path_join(const char *folder, const char *name);
 

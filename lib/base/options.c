@@ -73,8 +73,13 @@ static void number_text(double value, char *text, size_t size) {
 
 static lam_status out_of_range(const struct lam_option *row, const char *text) {
     char low[40], high[40];
-    number_text(row->min, low, sizeof low);
-    number_text(row->max, high, sizeof high);
+    if (row->type == LAM_OPTION_INT) {
+        snprintf(low, sizeof low, "%.0f", row->min);
+        snprintf(high, sizeof high, "%.0f", row->max);
+    } else {
+        number_text(row->min, low, sizeof low);
+        number_text(row->max, high, sizeof high);
+    }
     return lam_fail(LAM_ERR_INVALID, "--%s: %s is out of range; it must be from %s to %s", row->name, text,
                     low, high);
 }

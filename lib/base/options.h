@@ -65,7 +65,7 @@ struct lam_option_table {
     void *values; /* the struct that the offsets count from */
 };
 
-enum { LAM_MAX_OPTION_TABLES = 4, LAM_MAX_OPTIONS = 160 };
+enum { LAM_MAX_OPTION_TABLES = 4, LAM_MAX_OPTIONS = 160, LAM_MAX_RECIPE_DEPTH = 8 };
 
 struct lam_options {
     const char *program; /* for --help: "classify-train" */
@@ -73,6 +73,7 @@ struct lam_options {
     struct lam_option_table tables[LAM_MAX_OPTION_TABLES];
     int table_count;
     bool given[LAM_MAX_OPTIONS]; /* set by other than the default; tables in order, their rows in order */
+    const char *recipes[LAM_MAX_RECIPE_DEPTH]; /* being read now, each named by the one before it */
     int recipe_depth;
     /* Takes the lines of a recipe's [tuning] section, whose names are no options; NULL: they are skipped. */
     lam_status (*tuning)(void *context, const char *choice);

@@ -9,7 +9,7 @@
 
 #include "base/files.h"
 
-enum { LINE_MAX_BYTES = 190, PIECE_BYTES = 140, MAX_RECIPE_DEPTH = 8 };
+enum { LINE_MAX_BYTES = 190, PIECE_BYTES = 140 };
 
 struct reader {
     struct lam_options *options;
@@ -17,6 +17,7 @@ struct reader {
     const char *next; /* unread text */
     int line;
     char *choice; /* line of the [tuning] section that may still be continued; NULL: none */
+    int choice_line;
     lam_status status;
 };
 
@@ -40,6 +41,12 @@ static char *read_line(char *text, int size, void *stream) {
     return text;
 }
 
+/* Puts the recipe's name and the line in front of an error. */
+static lam_status at_line(const struct reader *reader, int line, lam_status status) {
+    if (status == LAM_OK) return LAM_OK;
+    return lam_fail(status, "%s:%d: %s", reader->name, line, lam_error_text());
+}
+
 /* Hands on the [tuning] line that is complete now. */
 static lam_status end_choice(struct reader *reader) {
     char *choice = reader->choice;
@@ -48,23 +55,28 @@ static lam_status end_choice(struct reader *reader) {
     struct lam_options *options = reader->options;
     lam_status status = options->tuning ? options->tuning(options->tuning_context, choice) : LAM_OK;
     free(choice);
-    return status;
+    return at_line(reader, reader->choice_line, status);
 }
 
-static lam_status take_choice(struct reader *reader, bool continued, const char *value) {
-    char *joined = lam_format("%s%s", continued && reader->choice ? reader->choice : "", value);
+static bool is_continued(const char *name) {
+    size_t length = strlen(name);
+    return length > 1 && name[length - 1] == '+';
+}
+
+static lam_status take_choice(struct reader *reader, const char *name, const char *value) {
+    bool continued = is_continued(name) && reader->choice;
+    char *joined = lam_format("%s%s", continued ? reader->choice : "", value);
     if (!joined) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     if (continued) free(reader->choice);
     lam_status status = continued ? LAM_OK : end_choice(reader);
     reader->choice = joined;
+    if (!continued) reader->choice_line = reader->line;
     return status;
 }
 
-static lam_status take(struct reader *reader, const char *section, const char *name, const char *value) {
+static lam_status take(struct reader *reader, const char *name, const char *value) {
+    if (!is_continued(name)) return lam_options_set(reader->options, name, value);
     size_t length = strlen(name);
-    bool continued = length > 1 && name[length - 1] == '+';
-    if (!strcmp(section, "tuning")) return take_choice(reader, continued, value);
-    if (!continued) return lam_options_set(reader->options, name, value);
     char plain[200];
     while (length > 1 && strchr("+ \t", name[length - 1])) length--;
     snprintf(plain, sizeof plain, "%.*s", (int)length, name);
@@ -74,22 +86,32 @@ static lam_status take(struct reader *reader, const char *section, const char *n
 static int handle(void *user, const char *section, const char *name, const char *value) {
     struct reader *reader = user;
     if (reader->status != LAM_OK) return 0;
-    lam_status status = take(reader, section, name, value);
-    if (status != LAM_OK)
-        reader->status = lam_fail(status, "%s:%d: %s", reader->name, reader->line, lam_error_text());
-    return status == LAM_OK;
+    if (!strcmp(section, "tuning"))
+        reader->status = take_choice(reader, name, value);
+    else
+        reader->status = at_line(reader, reader->line, take(reader, name, value));
+    return reader->status == LAM_OK;
+}
+
+/* Remembers that `name` is being read, unless it is already. */
+static lam_status begin_recipe(struct lam_options *options, const char *name) {
+    for (int i = 0; i < options->recipe_depth; i++)
+        if (!strcmp(options->recipes[i], name))
+            return lam_fail(LAM_ERR_INVALID, "%s: names itself, or a recipe that names it", name);
+    if (options->recipe_depth == LAM_MAX_RECIPE_DEPTH)
+        return lam_fail(LAM_ERR_INVALID, "%s: recipes that name recipes go %d deep; is it a circle?", name,
+                        LAM_MAX_RECIPE_DEPTH);
+    options->recipes[options->recipe_depth++] = name;
+    return LAM_OK;
 }
 
 lam_status lam_options_read_text(struct lam_options *options, const char *text, const char *name) {
     struct reader reader = {.options = options, .name = name, .next = text};
-    if (options->recipe_depth >= MAX_RECIPE_DEPTH)
-        return lam_fail(LAM_ERR_INVALID, "%s: recipes that name recipes go %d deep; is it a circle?", name,
-                        options->recipe_depth);
-    options->recipe_depth++;
+    LAM_TRY(begin_recipe(options, name));
     int line = ini_parse_stream(read_line, &reader, handle, &reader);
     options->recipe_depth--;
-    lam_status status = end_choice(&reader);
-    if (reader.status == LAM_OK) reader.status = status;
+    if (reader.status == LAM_OK) reader.status = end_choice(&reader);
+    free(reader.choice);
     if (reader.status != LAM_OK) return reader.status;
     if (line < 0) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     if (line > 0)

@@ -1,6 +1,7 @@
 #include "base/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 void lam_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t output[4]) {
     uint32_t k0 = key[0], k1 = key[1];
@@ -79,7 +80,10 @@ void lam_rng_permutation(struct lam_rng *rng, uint32_t *order, uint32_t n) {
 }
 
 uint64_t lam_hash_text(const char *text) {
-    uint64_t hash = 0xCBF29CE484222325u;
-    for (; *text; text++) hash = (hash ^ (uint8_t)*text) * 0x100000001B3u;
+    return lam_hash_bytes(LAM_HASH_EMPTY, text, strlen(text));
+}
+
+uint64_t lam_hash_bytes(uint64_t hash, const void *data, size_t bytes) {
+    for (const uint8_t *byte = data; bytes > 0; bytes--) hash = (hash ^ *byte++) * 0x100000001B3u;
     return hash;
 }

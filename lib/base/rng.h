@@ -11,6 +11,7 @@
 #ifndef LAM_BASE_RNG_H
 #define LAM_BASE_RNG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum lam_rng_purpose {
@@ -47,5 +48,8 @@ void lam_rng_permutation(struct lam_rng *rng, uint32_t *order, uint32_t n);
 
 /* FNV-1a of a string: a stable 64-bit name for a stream. */
 uint64_t lam_hash_text(const char *text);
+/* The same of bytes, going on from an earlier hash (LAM_HASH_EMPTY: from the beginning). */
+#define LAM_HASH_EMPTY 0xCBF29CE484222325u
+uint64_t lam_hash_bytes(uint64_t hash, const void *data, size_t bytes);
 
 #endif

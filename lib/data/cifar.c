@@ -149,6 +149,7 @@ const struct lam_dataset_format lam_format_cifar10 = {
     .close = lam_packed_close,
     .read = lam_packed_read,
     .describe = lam_packed_describe,
+    .hash = lam_packed_hash,
 };
 
 const struct lam_dataset_format lam_format_cifar100 = {
@@ -159,4 +160,5 @@ const struct lam_dataset_format lam_format_cifar100 = {
     .close = lam_packed_close,
     .read = lam_packed_read,
     .describe = lam_packed_describe,
+    .hash = lam_packed_hash,
 };

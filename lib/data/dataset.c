@@ -12,13 +12,13 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/rng.h"
 #include "data/formats.h"
 
 struct opened {
     struct lam_dataset set; /* first: the public part */
     int64_t total;          /* samples in the files, good or bad */
     int64_t *good, *bad;    /* their numbers in the files when bad ones are left out; else NULL */
-    int64_t bad_count;
 };
 
 void lam_sample_free(struct lam_sample *sample) {
@@ -77,26 +77,31 @@ static lam_status find_format(const char *text, const struct lam_dataset_format 
     return LAM_OK;
 }
 
+/* The sample is to blame, not the disk or the memory. */
+static bool is_bad_sample(lam_status status) {
+    return status == LAM_ERR_FORMAT || status == LAM_ERR_UNSUPPORTED;
+}
+
 /* Sorts the samples into good and bad ones by reading each. */
 static lam_status leave_out_bad(struct opened *opened) {
-    const struct lam_dataset *set = &opened->set;
+    struct lam_dataset *set = &opened->set;
     opened->good = malloc((size_t)opened->total * sizeof *opened->good);
     opened->bad = malloc((size_t)opened->total * sizeof *opened->bad);
     if (!opened->good || !opened->bad) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     struct lam_sample sample = {0};
     int64_t good = 0;
-    lam_status first = LAM_OK;
-    for (int64_t i = 0; i < opened->total; i++) {
-        lam_status status = set->format->read(set, i, &sample);
-        if (status == LAM_OK)
-            opened->good[good++] = i;
-        else
-            opened->bad[opened->bad_count++] = i;
-        if (first == LAM_OK) first = status;
+    lam_status status = LAM_OK, bad = LAM_OK;
+    for (int64_t i = 0; i < opened->total && (status == LAM_OK || is_bad_sample(status)); i++) {
+        status = set->format->read(set, i, &sample);
+        if (status == LAM_OK) opened->good[good++] = i;
+        if (!is_bad_sample(status)) continue;
+        opened->bad[set->left_out++] = i;
+        bad = status;
     }
     lam_sample_free(&sample);
-    if (good == 0) return lam_fail_in(first, "no sample of the data set can be read; one reason");
-    opened->set.count = good;
+    if (status != LAM_OK && !is_bad_sample(status)) return status;
+    if (good == 0) return lam_fail_in(bad, "no sample of the data set can be read; one reason");
+    set->count = good;
     return LAM_OK;
 }
 
@@ -150,6 +155,13 @@ const char *lam_dataset_describe(const struct lam_dataset *dataset, int64_t inde
     return dataset->format->describe(dataset, number_in_files(dataset, index), text, size);
 }
 
+uint64_t lam_dataset_hash(const struct lam_dataset *dataset) {
+    const struct opened *opened = (const struct opened *)dataset;
+    uint64_t hash = dataset->format->hash(dataset);
+    if (!opened->good) return hash;
+    return lam_hash_bytes(hash, opened->good, (size_t)dataset->count * sizeof *opened->good);
+}
+
 struct moments {
     uint64_t count, sum[3], squares[3];
 };
@@ -190,12 +202,14 @@ lam_status lam_dataset_measure(struct lam_dataset *dataset, int64_t limit) {
     return LAM_OK;
 }
 
-/* The reason without the sample's name before it, which is told apart. */
+/* The reason without the sample's name before it, "file" or "file:record", which is told apart. */
 static const char *bare_reason(const char *what) {
-    const char *reason = lam_error_text();
-    size_t length = strlen(what);
-    return !strncmp(reason, what, length) && !strncmp(reason + length, ": ", 2) ? reason + length + 2
-                                                                                : reason;
+    const char *reason = lam_error_text(), *record = strrchr(what, ':');
+    size_t lengths[] = {strlen(what), record ? (size_t)(record - what) : 0};
+    for (int i = 0; i < 2; i++)
+        if (lengths[i] && !strncmp(reason, what, lengths[i]) && !strncmp(reason + lengths[i], ": ", 2))
+            return reason + lengths[i] + 2;
+    return reason;
 }
 
 lam_status lam_dataset_check(const struct lam_dataset *dataset,
@@ -204,7 +218,7 @@ lam_status lam_dataset_check(const struct lam_dataset *dataset,
                              void *context, int64_t *bad) {
     const struct opened *opened = (const struct opened *)dataset;
     struct lam_sample sample = {0};
-    int64_t candidates = opened->bad ? opened->bad_count : opened->total;
+    int64_t candidates = opened->bad ? dataset->left_out : opened->total;
     *bad = 0;
     for (int64_t i = 0; i < candidates; i++) {
         int64_t index = opened->bad ? opened->bad[i] : i;

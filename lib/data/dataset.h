@@ -40,8 +40,8 @@ struct lam_dataset_options {
     int image_size;  /* shapes: side in pixels, 0 = 32 */
     int train_count; /* shapes: samples of the training part, 0 = default */
     int val_count;   /* shapes: samples of the validation part, 0 = default */
-    bool
-        skip_bad; /* leave out samples that cannot be read (they are counted and listed by check), not stop */
+    bool skip_bad;   /* leave out samples that are malformed or unsupported (they are counted, and listed by
+                        check), not stop */
 };
 
 struct lam_dataset;
@@ -56,12 +56,15 @@ struct lam_dataset_format {
     lam_status (*read)(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample);
     /* "file" or "file:record" of a sample; returns text. */
     const char *(*describe)(const struct lam_dataset *dataset, int64_t index, char *text, size_t size);
+    /* Of what tells one set from another without reading its images: names below the path, labels, seed. */
+    uint64_t (*hash)(const struct lam_dataset *dataset);
 };
 
 /* What a format's open fills in. */
 struct lam_dataset {
     const struct lam_dataset_format *format;
     int64_t count;
+    int64_t left_out;   /* by skip_bad; not in count */
     int classes;        /* 0: no labels */
     char **class_names; /* classes of them, or NULL */
     int channels;       /* of every image as training sees it: 1 or 3 */
@@ -80,6 +83,10 @@ void lam_dataset_close(struct lam_dataset *dataset);
 /* Thread safe. Overwrites *sample (its memory is reused where it fits). */
 lam_status lam_dataset_read(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample);
 const char *lam_dataset_describe(const struct lam_dataset *dataset, int64_t index, char *text, size_t size);
+
+/* The same for the same samples with the same labels in the same order, wherever the set lies. Pixels are not
+ * looked at. */
+uint64_t lam_dataset_hash(const struct lam_dataset *dataset);
 
 /* Mean and deviation per channel over at most `limit` samples (evenly spaced), into dataset->mean and
  * deviation. */

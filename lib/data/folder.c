@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/files.h"
+#include "base/rng.h"
 #include "data/formats.h"
 
 enum { PROBES = 16 };
@@ -25,6 +26,7 @@ struct entry {
 struct folder {
     struct entry *entries;
     int64_t count, capacity;
+    size_t root; /* bytes of the path that the set was opened by */
 };
 
 /* What people keep pictures in; what cannot be read is reported by name rather than passed over. */
@@ -238,6 +240,7 @@ static lam_status fill_in(const char *path, const char *train, const char *val, 
     struct folder *folder = calloc(1, sizeof *folder);
     if (!folder) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
     dataset->state = folder;
+    folder->root = strlen(path);
     LAM_TRY(find_classes(train, dataset));
     LAM_TRY(add_classes(folder, mine, train, dataset));
     if (folder->count == 0)
@@ -282,6 +285,20 @@ static const char *describe_folder(const struct lam_dataset *dataset, int64_t in
     return text;
 }
 
+/* By names below the root, so that a set that was moved as a whole is still the same. */
+static uint64_t hash_folder(const struct lam_dataset *dataset) {
+    const struct folder *folder = dataset->state;
+    uint64_t hash = LAM_HASH_EMPTY;
+    for (int64_t i = 0; i < folder->count; i++) {
+        const struct entry *entry = &folder->entries[i];
+        const char *name = entry->path + folder->root;
+        name += strspn(name, "/");
+        hash = lam_hash_bytes(hash, name, strlen(name) + 1);
+        hash = lam_hash_bytes(hash, &entry->label, sizeof entry->label);
+    }
+    return hash;
+}
+
 const struct lam_dataset_format lam_format_folder = {
     .name = "folder",
     .help = "a folder with one folder of PNG or JPEG images per class, or train and val folders of such",
@@ -290,4 +307,5 @@ const struct lam_dataset_format lam_format_folder = {
     .close = close_folder,
     .read = read_folder,
     .describe = describe_folder,
+    .hash = hash_folder,
 };

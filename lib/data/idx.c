@@ -155,4 +155,5 @@ const struct lam_dataset_format lam_format_idx = {
     .close = lam_packed_close,
     .read = lam_packed_read,
     .describe = lam_packed_describe,
+    .hash = lam_packed_hash,
 };

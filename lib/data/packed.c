@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
+
 void lam_packed_part_free(struct lam_packed_part *part) {
     free(part->path);
     free(part->label_path);
@@ -111,6 +113,19 @@ const char *lam_packed_describe(const struct lam_dataset *dataset, int64_t index
     const struct lam_packed_part *part = part_of(dataset->state, &index);
     snprintf(text, size, "%s:%lld", part->path, (long long)index);
     return text;
+}
+
+uint64_t lam_packed_hash(const struct lam_dataset *dataset) {
+    const struct lam_packed *packed = dataset->state;
+    int64_t shape[] = {packed->width, packed->height, packed->channels, dataset->classes};
+    uint64_t hash = lam_hash_bytes(LAM_HASH_EMPTY, shape, sizeof shape);
+    for (int p = 0; p < packed->part_count; p++) {
+        const struct lam_packed_part *part = &packed->parts[p];
+        const uint8_t *label = (part->label_data ? part->label_data : part->data) + part->labels;
+        for (int64_t i = 0; i < part->count; i++)
+            hash = lam_hash_bytes(hash, label + (size_t)i * part->step, 1);
+    }
+    return hash;
 }
 
 void lam_packed_measure(const uint8_t *bytes, size_t count, struct lam_dataset *dataset) {

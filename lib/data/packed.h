@@ -38,6 +38,7 @@ lam_status lam_packed_finish(struct lam_packed *packed, const struct lam_dataset
 void lam_packed_close(struct lam_dataset *dataset);
 lam_status lam_packed_read(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample);
 const char *lam_packed_describe(const struct lam_dataset *dataset, int64_t index, char *text, size_t size);
+uint64_t lam_packed_hash(const struct lam_dataset *dataset);
 
 /* Mean and deviation of gray bytes into channel 0 of the data set. */
 void lam_packed_measure(const uint8_t *bytes, size_t count, struct lam_dataset *dataset);

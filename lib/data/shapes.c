@@ -82,6 +82,12 @@ static const char *describe_shapes(const struct lam_dataset *dataset, int64_t in
     return text;
 }
 
+static uint64_t hash_shapes(const struct lam_dataset *dataset) {
+    const struct shapes *shapes = dataset->state;
+    int64_t all[] = {(int64_t)shapes->seed, shapes->split, dataset->count, dataset->width};
+    return lam_hash_bytes(LAM_HASH_EMPTY, all, sizeof all);
+}
+
 const struct lam_dataset_format lam_format_shapes = {
     .name = "shapes",
     .help = "built in, generated: ten shapes on textured backgrounds; no path",
@@ -89,4 +95,5 @@ const struct lam_dataset_format lam_format_shapes = {
     .close = close_shapes,
     .read = read_shapes,
     .describe = describe_shapes,
+    .hash = hash_shapes,
 };

@@ -149,6 +149,10 @@ size_t lam_device_limit(const struct lam_device *device) {
     return device->limit;
 }
 
+uint64_t lam_device_total_memory(const struct lam_device *device) {
+    return device->backend->total_memory(device->handle);
+}
+
 const struct lam_backend *lam_device_backend(const struct lam_device *device) {
     return device->backend;
 }

@@ -50,6 +50,8 @@ const char *lam_device_name(const struct lam_device *device);
 const char *lam_device_describe(const struct lam_device *device);
 int lam_device_lanes(const struct lam_device *device);
 size_t lam_device_limit(const struct lam_device *device);
+/* What the hardware has: one memory for all CPU devices of a machine. */
+uint64_t lam_device_total_memory(const struct lam_device *device);
 const struct lam_backend *lam_device_backend(const struct lam_device *device);
 struct lam_backend_device *lam_device_handle(const struct lam_device *device);
 struct lam_stream *lam_device_stream(const struct lam_device *device); /* the compute stream */

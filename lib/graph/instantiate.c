@@ -94,6 +94,8 @@ static lam_status create_kernel(struct lam_program *p, struct step *step, int sl
     if (mode != LAM_TUNING_FIXED) options.choice = lam_tuning_get(tuning, key);
     bool measure = !options.choice && mode == LAM_TUNING_MEASURE;
     if (measure) options.choice = LAM_KERNEL_MEASURE;
+    if (measure && lam_tuning_stopped(tuning))
+        return lam_fail(LAM_ERR_STOPPED, "stopped while measuring kernels");
     step->choice = NULL;
     LAM_TRY(p->backend->kernel_create(p->handle, &step->node.op, &options, &step->kernel, &step->choice));
     if (measure && step->choice) LAM_TRY(lam_tuning_set(tuning, key, step->choice));

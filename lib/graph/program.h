@@ -47,6 +47,9 @@ enum lam_tuning_mode lam_tuning_mode(const struct lam_tuning *tuning);
 /* The record's lines, to write them elsewhere: their number, and the key of one. */
 int lam_tuning_size(const struct lam_tuning *tuning);
 const char *lam_tuning_key(const struct lam_tuning *tuning, int index);
+/* stop() is asked while measuring; once it says true, compiling ends with LAM_ERR_STOPPED. NULL: never. */
+void lam_tuning_set_stop(struct lam_tuning *tuning, bool (*stop)(void));
+bool lam_tuning_stopped(const struct lam_tuning *tuning);
 
 /* ---- compile ---- */
 

@@ -136,30 +136,23 @@ static lam_status make_data(struct lam_program *p, struct scratch *scratch) {
     return LAM_OK;
 }
 
-static lam_status time_segments(struct lam_program *p, struct scratch *scratch) {
-    LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_ACTIVATIONS, p->activation_bytes, &scratch->activations));
-    LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_WORKSPACE, p->workspace_bytes, &scratch->workspace));
-    lam_program_attach(p, scratch->activations, scratch->workspace);
-    p->param_base = scratch->values;
-    p->gradient_base = scratch->gradients;
-    p->buffer_base = scratch->buffers;
-    for (int i = 0; i < p->graph->input_count; i++) p->input_data[i] = scratch->inputs[i];
-    for (int i = 0; i < p->graph->output_count; i++) p->output_data[i] = scratch->outputs[i];
-    p->time_segments = true;
-    p->run_begin = 0;
-    p->run_end = p->segment_count;
-    double *least = malloc(sizeof *least * (size_t)p->segment_count);
-    if (!least) return no_memory();
+/* The least time of each segment over a few runs. */
+static lam_status time_runs(struct lam_program *p, const struct lam_tuning *tuning, double *least) {
     for (int t = 0; t < p->segment_count; t++) least[t] = 1e30;
     double began = lam_seconds();
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 3 && !lam_tuning_stopped(tuning); round++) {
         lam_program_execute(p);
         LAM_TRY(p->backend->stream_sync(lam_device_stream(p->device)));
         for (int t = 0; t < p->segment_count; t++)
             if (p->segments[t].seconds < least[t]) least[t] = p->segments[t].seconds;
         if (round > 0 && lam_seconds() - began > 3.0) break; /* large networks: two runs have to do */
     }
-    for (int t = 0; t < p->segment_count; t++) { /* mean over segments alike */
+    return LAM_OK;
+}
+
+/* A segment keeps its slice if the mean time of segments like it is the least so far. */
+static void keep_best(struct lam_program *p, const double *least) {
+    for (int t = 0; t < p->segment_count; t++) {
         double sum = 0;
         int count = 0;
         for (int k = 0; k < p->segment_count; k++)
@@ -172,12 +165,31 @@ static lam_status time_segments(struct lam_program *p, struct scratch *scratch) 
             p->segments[t].best_slice = p->segments[t].slice;
         }
     }
-    free(least);
+}
+
+static lam_status time_segments(struct lam_program *p, const struct lam_tuning *tuning,
+                                struct scratch *scratch) {
+    LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_ACTIVATIONS, p->activation_bytes, &scratch->activations));
+    LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_WORKSPACE, p->workspace_bytes, &scratch->workspace));
+    lam_program_attach(p, scratch->activations, scratch->workspace);
+    p->param_base = scratch->values;
+    p->gradient_base = scratch->gradients;
+    p->buffer_base = scratch->buffers;
+    for (int i = 0; i < p->graph->input_count; i++) p->input_data[i] = scratch->inputs[i];
+    for (int i = 0; i < p->graph->output_count; i++) p->output_data[i] = scratch->outputs[i];
+    p->run_begin = 0;
+    p->run_end = p->segment_count;
+    double *least = malloc(sizeof *least * ((size_t)p->segment_count + 1));
+    if (!least) return no_memory();
+    p->time_segments = true;
+    lam_status status = time_runs(p, tuning, least);
     p->time_segments = false;
+    if (status == LAM_OK) keep_best(p, least);
+    free(least);
     lam_device_free(p->device, scratch->activations);
     lam_device_free(p->device, scratch->workspace);
     scratch->activations = scratch->workspace = NULL;
-    return LAM_OK;
+    return status;
 }
 
 /* A lane's whole part of the batch and halves of it, down to a thirty-second. */
@@ -207,8 +219,10 @@ static lam_status measure(struct lam_program *p, struct lam_tuning *tuning, cons
         for (int t = 0; t < p->segment_count; t++)
             if (!known[t]) p->segments[t].slice = largest_allowed(p, &p->segments[t], slices + c, count - c);
         status = lam_program_instantiate(p, tuning);
-        if (status == LAM_OK) status = time_segments(p, &scratch);
+        if (status == LAM_OK) status = time_segments(p, tuning, &scratch);
         lam_program_clear(p);
+        if (status == LAM_OK && lam_tuning_stopped(tuning))
+            status = lam_fail(LAM_ERR_STOPPED, "stopped while measuring slices");
     }
     for (int t = 0; t < p->segment_count && status == LAM_OK; t++) {
         if (known[t]) continue;
@@ -231,12 +245,13 @@ static lam_status read_record(const struct lam_program *p, const struct lam_tuni
     const char *choice = lam_tuning_get(tuning, segment->signature);
     *known = choice != NULL;
     if (!choice) return LAM_OK;
-    int slice = atoi(choice);
-    if (slice < 1 || slice > lane_samples(p))
+    char *end;
+    long slice = strtol(choice, &end, 10);
+    if (end == choice || *end || slice < 1 || slice > lane_samples(p))
         return lam_fail(LAM_ERR_FORMAT,
                         "tuning record: '%s = %s' is not a slice of 1 to %d samples; remove the line",
                         segment->signature, choice, lane_samples(p));
-    segment->slice = slice;
+    segment->slice = (int)slice;
     return LAM_OK;
 }
 

@@ -14,6 +14,7 @@ struct lam_tuning {
     enum lam_tuning_mode mode;
     struct entry *entries;
     int count, capacity;
+    bool (*stop)(void);
 };
 
 lam_status lam_tuning_create(enum lam_tuning_mode mode, struct lam_tuning **tuning) {
@@ -35,6 +36,14 @@ void lam_tuning_destroy(struct lam_tuning *t) {
 
 enum lam_tuning_mode lam_tuning_mode(const struct lam_tuning *t) {
     return t ? t->mode : LAM_TUNING_FIXED;
+}
+
+void lam_tuning_set_stop(struct lam_tuning *t, bool (*stop)(void)) {
+    t->stop = stop;
+}
+
+bool lam_tuning_stopped(const struct lam_tuning *t) {
+    return t && t->stop && t->stop();
 }
 
 /* Index of the key, or of the place where it belongs. */

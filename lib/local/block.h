@@ -86,7 +86,8 @@ struct lam_block_step {
     uint64_t seed, step;
 };
 
-/* One step. *loss is a mean over the batch. LAM_ERR_NOT_FINITE names block and tensor; then nothing has been updated. */
+/* One step. *loss is a mean over the batch. LAM_ERR_NOT_FINITE names block and tensor; then neither parameters nor
+ * optimizer state have been updated, but the running statistics of batch norm have, which is part of the forward pass. */
 lam_status lam_block_train(struct lam_block *block, const struct lam_block_step *step, float *loss);
 
 /* done(context) is called in the midst of lam_block_train, from a thread of the device, as soon as the output is

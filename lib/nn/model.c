@@ -41,7 +41,8 @@ static lam_status unknown_name(const char *name) {
     return lam_fail(LAM_ERR_NOT_FOUND, "no model '%s'; '%s' is one that there is", name, names[0]);
 }
 
-static lam_status check_options(const char *name, const struct lam_model_options *options) {
+static lam_status check_options(const struct lam_model_family *family, const char *name,
+                                const struct lam_model_options *options) {
     if (options->image_size < 1)
         return lam_fail(LAM_ERR_INVALID, "%s: an image of %d px is none", name, options->image_size);
     if (options->channels < 1)
@@ -51,6 +52,8 @@ static lam_status check_options(const char *name, const struct lam_model_options
         return lam_fail(LAM_ERR_INVALID, "%s: needs at least 1 class, not %d", name, options->classes);
     if (!(options->dropout >= 0.0f && options->dropout < 1.0f))
         return lam_fail(LAM_ERR_INVALID, "%s: dropout %g is not in [0, 1)", name, (double)options->dropout);
+    if (options->dropout > 0.0f && !family->has_dropout)
+        return lam_fail(LAM_ERR_INVALID, "%s: has no dropout; leave --dropout out", name);
     return LAM_OK;
 }
 
@@ -63,7 +66,7 @@ lam_status lam_model_create(const char *name, const struct lam_model_options *op
         index = lam_model_name_index(family->names, name);
     }
     if (index < 0) return unknown_name(name);
-    LAM_TRY(check_options(name, options));
+    LAM_TRY(check_options(family, name, options));
 
     struct lam_model *created = calloc(1, sizeof *created);
     if (!created) return lam_fail(LAM_ERR_NO_MEMORY, "model %s: out of memory", name);

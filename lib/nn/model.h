@@ -19,7 +19,7 @@ struct lam_model_options {
     int image_size; /* pixels, square */
     int channels;   /* of the image */
     int classes;
-    float dropout; /* ViT: after attention and MLP; 0 = none */
+    float dropout; /* after attention and MLP, in families that have it; 0 = none */
 };
 
 struct lam_model;
@@ -28,6 +28,7 @@ struct lam_model;
 struct lam_model_family {
     const char *const *names; /* NULL-terminated */
     const char *help;         /* one line */
+    bool has_dropout;
     lam_status (*create)(const char *name, const struct lam_model_options *options, struct lam_model *model);
 };
 
@@ -46,8 +47,8 @@ struct lam_model {
     lam_status (*paper_cuts)(const struct lam_model *model, int blocks, int *cuts);
 };
 
-/* Errors: LAM_ERR_NOT_FOUND with the nearest name, LAM_ERR_INVALID for an image size that the model cannot
- * take. */
+/* Errors: LAM_ERR_NOT_FOUND with the nearest name, LAM_ERR_INVALID for an image size or a dropout that the
+ * model cannot take. */
 lam_status lam_model_create(const char *name, const struct lam_model_options *options,
                             struct lam_model **model);
 void lam_model_destroy(struct lam_model *model);

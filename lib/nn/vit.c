@@ -95,5 +95,6 @@ static lam_status create(const char *name, const struct lam_model_options *optio
 const struct lam_model_family lam_vit_family = {
     .names = names,
     .help = "vision transformers: patch 4 for images up to 64 px, else 16; class token, pre-norm",
+    .has_dropout = true,
     .create = create,
 };

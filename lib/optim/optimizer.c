@@ -263,15 +263,15 @@ static lam_status find_not_finite(const struct lam_optimizer *optimizer, const f
     return status;
 }
 
-static lam_status fail_not_finite(const struct lam_optimizer *optimizer, uint64_t step) {
+static lam_status fail_not_finite(const struct lam_optimizer *optimizer) {
     const char *name = NULL, *what = "parameter";
     LAM_TRY(find_not_finite(optimizer, lam_params_values(optimizer->params), &name));
     if (!name) {
         what = "gradient of";
         LAM_TRY(find_not_finite(optimizer, lam_params_gradients(optimizer->params), &name));
     }
-    return lam_fail(LAM_ERR_NOT_FINITE, "%s %s is not finite at step %llu; try a lower learning rate", what,
-                    name ? name : "?", (unsigned long long)step);
+    return lam_fail(LAM_ERR_NOT_FINITE, "%s %s is not finite; try a lower learning rate", what,
+                    name ? name : "?");
 }
 
 static double sum_chunks(const struct lam_optimizer *optimizer, int which) {
@@ -287,8 +287,7 @@ static lam_status measure(struct lam_optimizer *optimizer, const struct pass *pa
     LAM_TRY(lam_device_download(optimizer->device, optimizer->host_sums, optimizer->sums,
                                 2 * (size_t)optimizer->chunks * sizeof(double)));
     *norm = sqrt(sum_chunks(optimizer, 0));
-    if (!isfinite(*norm) || !isfinite(sum_chunks(optimizer, 1)))
-        return fail_not_finite(optimizer, pass->step);
+    if (!isfinite(*norm) || !isfinite(sum_chunks(optimizer, 1))) return fail_not_finite(optimizer);
     return LAM_OK;
 }
 

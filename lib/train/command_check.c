@@ -64,10 +64,8 @@ LAM_COMMAND(check) {
     if (status == LAM_OK && *options.json)
         status = lam_command_write_json(options.json, json_incref(check.list), out);
     if (status == LAM_OK && bad)
-        status = lam_fail(LAM_ERR_FORMAT,
-                          "%s: %lld bad samples; training stops at them, or leaves them out with "
-                          "--on-bad skip",
-                          data, (long long)bad);
+        status = lam_fail(LAM_ERR_FORMAT, "%s: %lld bad sample%s; --on-bad skip trains without %s", data,
+                          (long long)bad, bad == 1 ? "" : "s", bad == 1 ? "it" : "them");
     json_decref(check.list);
     lam_command_options_free(&options);
     return status;

@@ -8,8 +8,8 @@
 
 static lam_status report(struct lam_trained *trained, const struct lam_command_options *options,
                          const struct lam_score *scores, int count, FILE *out) {
-    json_t *json = NULL, *list = json_object();
     if (*options->out) LAM_TRY(lam_make_folders(options->out));
+    json_t *json = NULL, *list = json_object();
     fprintf(out, "%s\n", lam_checkpoint_path(trained->file));
     for (int i = 0; i < count; i++) {
         fprintf(out, "%-24s %9.4f\n", scores[i].name, scores[i].value);

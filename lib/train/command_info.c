@@ -21,8 +21,9 @@ static int64_t count_weights(const struct lam_checkpoint *c, int *tensors) {
 }
 
 static void print_position(const struct lam_position *at, FILE *out, json_t *json) {
-    fprintf(out, "position    epoch %llu, batch %llu, step %llu\n", (unsigned long long)at->epoch + 1,
-            (unsigned long long)at->batch + 1, (unsigned long long)at->step);
+    fprintf(out, "position    step %llu: %llu epoch%s and %llu batch%s done\n", (unsigned long long)at->step,
+            (unsigned long long)at->epoch, at->epoch == 1 ? "" : "s", (unsigned long long)at->batch,
+            at->batch == 1 ? "" : "es");
     json_object_set_new(json, "epoch", json_integer((json_int_t)at->epoch));
     json_object_set_new(json, "batch", json_integer((json_int_t)at->batch));
     json_object_set_new(json, "step", json_integer((json_int_t)at->step));

@@ -17,6 +17,18 @@ static lam_status print_task(const struct lam_task *task, FILE *out) {
     return status;
 }
 
+static const char environment[] =
+    "\n## Environment variables\n\n"
+    "| variable | meaning |\n|---|---|\n"
+    "| `LAMINA_CACHE` | folder of the tuning cache: what `--tuning measure` found, one file "
+    "`tuning-HASH.txt` for each network and device; a file can be removed at any time, then it is measured "
+    "again |\n"
+    "| `XDG_CACHE_HOME` | without `LAMINA_CACHE` the cache is in its folder `lamina`; without both in "
+    "`~/.cache/lamina` |\n"
+    "| `LAMINA_ISA` | `v3` takes the AVX2 kernels where the processor has AVX-512, for tests and "
+    "comparisons; `v4` refuses to run on less than AVX-512 |\n"
+    "| `LAMINA_DATA` | for the tests alone: folder of real data sets |\n";
+
 LAM_COMMAND(options) {
     (void)command, (void)argv, (void)err;
     if (argc > 1) return lam_fail(LAM_ERR_INVALID, "'%.60s': this command takes no arguments", argv[1]);
@@ -26,5 +38,6 @@ LAM_COMMAND(options) {
           "`config.ini`.\n",
           out);
     for (int i = 0; tasks[i]; i++) LAM_TRY(print_task(tasks[i], out));
+    fputs(environment, out);
     return LAM_OK;
 }

@@ -58,6 +58,15 @@ static struct lam_options option_set(const struct lam_command *command, struct l
         .table_count = 1};
 }
 
+/* Before the work, not after it. */
+static lam_status check_outputs(const struct lam_command_options *options) {
+    lam_status status = LAM_OK;
+    if (*options->json && strcmp(options->json, "-") != 0) status = lam_check_output_file(options->json);
+    if (status != LAM_OK) return lam_fail_in(status, "--json");
+    if (*options->out) status = lam_check_output_folder(options->out);
+    return status == LAM_OK ? LAM_OK : lam_fail_in(status, "--out");
+}
+
 lam_status lam_command_parse(const struct lam_command *command, int argc, char **argv,
                              struct lam_command_options *options, const char **words, int capacity,
                              int *word_count, FILE *out, bool *done) {
@@ -69,7 +78,7 @@ lam_status lam_command_parse(const struct lam_command *command, int argc, char *
     LAM_TRY(lam_options_parse(&set, argc, argv, words, capacity, word_count));
     if (options->threads && *options->devices)
         return lam_fail(LAM_ERR_INVALID, "--threads and --devices say the same; use one of them");
-    if (!options->help) return LAM_OK;
+    if (!options->help) return check_outputs(options);
     char *text;
     LAM_TRY(lam_options_help(&set, &text));
     fprintf(out, "%s", text);

@@ -30,9 +30,10 @@ static const char *const rate_schedules[] = {LAM_SCHEDULE_TABLE(NAME) NULL};
 
 static const struct lam_option table[] = {
 #define GROUP .group = "Data"
-    ROW("data", TEXT, data, "shapes", GROUP, .placeholder = "FORMAT[:PATH]",
+    /* Resumable: data may lie elsewhere by now; that it is the same is checked by its content. */
+    ROW("data", TEXT, data, "shapes", GROUP, .placeholder = "FORMAT[:PATH]", .flags = LAM_OPTION_RESUMABLE,
         .help = "what to train on; the formats stand at the end of --help and in docs/DATASETS.md"),
-    ROW("val", TEXT, val, "", GROUP, .placeholder = "FORMAT:PATH",
+    ROW("val", TEXT, val, "", GROUP, .placeholder = "FORMAT:PATH", .flags = LAM_OPTION_RESUMABLE,
         .help = "what to validate on; else the format's own test or validation part"),
     ROW("batch", INT, batch, "128", GROUP, RANGE(1, 65536), .help = "samples in a step"),
     ROW("last-batch", CHOICE, last_batch, "keep", GROUP, .choices = last_batches,
@@ -153,29 +154,21 @@ static lam_status check_local_learning(const struct lam_config *config, const st
 }
 
 lam_status lam_config_check(const struct lam_config *config, const struct lam_options *options) {
+    if (config->resume && !*config->out)
+        return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
     LAM_TRY(check_local_learning(config, options));
     if (!*config->model)
         return lam_fail(LAM_ERR_INVALID, "--model is missing; say --model resnet20, or --recipe FILE");
-    if (config->resume && !*config->out)
-        return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
     if (config->threads && strcmp(config->devices, "auto") != 0)
         return lam_fail(LAM_ERR_INVALID,
                         "--threads: --devices %.100s says how many cores there are; use one of them",
                         config->devices);
     struct lam_schedule schedule;
     LAM_TRY(lam_config_schedule(config, 1000, &schedule));
-    char **names;
-    size_t *limits;
-    int count;
-    LAM_TRY(lam_config_devices(config, &names, &limits, &count));
-    for (int i = 0; i < count; i++) free(names[i]);
-    free(names);
-    free(limits);
-    if (count != 1)
-        return lam_fail(LAM_ERR_UNSUPPORTED,
-                        "--devices names %d devices, but one block trains on one; cpu:0-%d is one device of "
-                        "%d cores",
-                        count, count - 1, count);
+    char *name;
+    size_t limit;
+    LAM_TRY(lam_config_one_device(config, &name, &limit));
+    free(name);
     return LAM_OK;
 }
 
@@ -269,4 +262,21 @@ lam_status lam_config_devices(const struct lam_config *config, char ***names, si
     free(*names);
     free(*limits);
     return status;
+}
+
+lam_status lam_config_one_device(const struct lam_config *config, char **name, size_t *limit) {
+    char **names;
+    size_t *limits;
+    int count;
+    LAM_TRY(lam_config_devices(config, &names, &limits, &count));
+    bool one = count == 1;
+    if (one) *name = names[0];
+    if (one) *limit = limits[0];
+    for (int i = one; i < count; i++) free(names[i]);
+    free(names);
+    free(limits);
+    if (one) return LAM_OK;
+    return lam_fail(LAM_ERR_UNSUPPORTED,
+                    "--devices names %d devices, but one block takes one; cpu:0-%d is one device of %d cores",
+                    count, count - 1, count);
 }

@@ -61,5 +61,7 @@ lam_status lam_config_schedule(const struct lam_config *config, uint64_t steps_p
 /* Device names and their limits in bytes (0 = none), from devices, threads and memory_limit. Free each name
  * and both arrays with free(). */
 lam_status lam_config_devices(const struct lam_config *config, char ***names, size_t **limits, int *count);
+/* The same where only one device is of use: more are refused. free() the name. */
+lam_status lam_config_one_device(const struct lam_config *config, char **name, size_t *limit);
 
 #endif

@@ -2,6 +2,7 @@
  * becomes of it. */
 #include "train/folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -58,8 +59,37 @@ lam_status lam_folder_check(const char *path, bool resume) {
     if (!resume && holds)
         return lam_fail(LAM_ERR_INVALID,
                         "%s: holds a run already; go on with it by --resume, or give another --out", path);
-    return LAM_OK;
+    return lam_check_output_folder(path);
 }
+
+/* ---- what a killed process leaves ---- */
+
+/* "last.safetensors.tmp-1234": of a file of ours, never one that the user has put here. */
+static bool is_leftover(const char *name) {
+    static const char *const files[] = {
+        "config.ini.", "summary.json.", "last.safetensors.", "best.safetensors.", "epoch-",
+        "confusion.",  "report."};
+    const char *mark = strstr(name, ".tmp-");
+    if (!mark || !mark[5] || mark[5 + strspn(mark + 5, "0123456789")]) return false;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (!strncmp(name, files[i], strlen(files[i]))) return true;
+    return false;
+}
+
+/* Only the owner of the lock writes here, so what is half-written is nobody's. */
+static void remove_leftovers(const struct lam_folder *folder) {
+    static const char *const parts[] = {".", "checkpoints", "predictions"};
+    for (int i = 0; i < 3; i++) {
+        char *path = lam_folder_file(folder, parts[i]);
+        DIR *list = path ? opendir(path) : NULL;
+        for (struct dirent *entry; list && (entry = readdir(list));)
+            if (is_leftover(entry->d_name)) unlinkat(dirfd(list), entry->d_name, 0);
+        if (list) closedir(list);
+        free(path);
+    }
+}
+
+/* ---- open and close ---- */
 
 lam_status lam_folder_open(const char *path, bool resume, struct lam_folder *folder) {
     struct lam_folder f = {.path = strdup(path), .lock = -1};
@@ -71,6 +101,7 @@ lam_status lam_folder_open(const char *path, bool resume, struct lam_folder *fol
         lam_folder_close(&f);
         return status;
     }
+    remove_leftovers(&f);
     *folder = f;
     return LAM_OK;
 }

@@ -1,6 +1,7 @@
 /* A run's folder: what is where, and that only one process writes to it.
  *
  *     config.ini  metrics.jsonl  memory.jsonl  events.out.tfevents...  summary.json
+ *     report.txt  report.json, and a task's own files beside them (confusion.csv, confusion.png)
  *     checkpoints/last.safetensors  checkpoints/best.safetensors  predictions/epoch-0001.png .json
  */
 #ifndef LAM_TRAIN_FOLDER_H
@@ -18,9 +19,10 @@ struct lam_folder {
     struct lam_events *events;
 };
 
-/* resume = false: the folder must not hold a run yet; resume = true: it must. */
+/* resume = false: the folder must not hold a run yet, and can be made; resume = true: it must hold one.
+ * Either way it can be written to. */
 lam_status lam_folder_check(const char *path, bool resume);
-/* Checks, makes and locks the folder. */
+/* Checks, makes and locks the folder, and removes the half-written files of a process that was killed. */
 lam_status lam_folder_open(const char *path, bool resume, struct lam_folder *folder);
 /* First free "runs/NAME-N"; malloc'd. */
 lam_status lam_folder_free_name(const char *name, char **path);

@@ -13,6 +13,7 @@ size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch,
 struct lam_forecast lam_forecast_block(const struct lam_block *block, size_t data_bytes, size_t limit) {
     struct lam_block_memory memory = lam_block_memory(block);
     struct lam_forecast forecast = {.device = lam_block_device(block), .limit = limit};
+    forecast.machine = lam_device_total_memory(forecast.device);
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++) {
         forecast.bytes[kind] = memory.bytes[kind] + (kind == LAM_MEMORY_DATA ? data_bytes : 0);
         forecast.total += forecast.bytes[kind];
@@ -20,7 +21,7 @@ struct lam_forecast lam_forecast_block(const struct lam_block *block, size_t dat
     return forecast;
 }
 
-lam_status lam_forecast_check(const struct lam_forecast *forecast) {
+static lam_status check_limit(const struct lam_forecast *forecast) {
     char need[32], limit[32];
     if (forecast->limit == 0 || forecast->total <= forecast->limit) return LAM_OK;
     return lam_fail(
@@ -29,6 +30,33 @@ lam_status lam_forecast_check(const struct lam_forecast *forecast) {
         "--memory-limit",
         lam_device_name(forecast->device), lam_bytes_text(forecast->total, need, sizeof need),
         forecast->total, lam_bytes_text(forecast->limit, limit, sizeof limit), forecast->limit);
+}
+
+static bool share_memory(const struct lam_forecast *a, const struct lam_forecast *b) {
+    const struct lam_backend *backend = lam_device_backend(a->device);
+    return a == b || (backend->host_visible && backend == lam_device_backend(b->device));
+}
+
+static lam_status check_machine(const struct lam_forecast *forecasts, int count,
+                                const struct lam_forecast *forecast) {
+    char need[32], has[32];
+    uint64_t total = 0;
+    for (int i = 0; i < count; i++)
+        if (share_memory(forecast, &forecasts[i])) total += forecasts[i].total;
+    if (forecast->machine == 0 || total <= forecast->machine) return LAM_OK;
+    return lam_fail(LAM_ERR_MEMORY_LIMIT,
+                    "%s: the run needs %s (%llu bytes), the machine has %s (%llu); use a smaller --batch",
+                    lam_device_name(forecast->device), lam_bytes_text(total, need, sizeof need),
+                    (unsigned long long)total, lam_bytes_text(forecast->machine, has, sizeof has),
+                    (unsigned long long)forecast->machine);
+}
+
+lam_status lam_forecast_check(const struct lam_forecast *forecasts, int count) {
+    for (int i = 0; i < count; i++) {
+        LAM_TRY(check_limit(&forecasts[i]));
+        LAM_TRY(check_machine(forecasts, count, &forecasts[i]));
+    }
+    return LAM_OK;
 }
 
 void lam_forecast_print(const struct lam_forecast *forecast, FILE *file) {
@@ -41,7 +69,7 @@ void lam_forecast_print(const struct lam_forecast *forecast, FILE *file) {
                     forecast->bytes[kind], lam_bytes_text(forecast->bytes[kind], text, sizeof text));
     fprintf(file, "  %-12s %12zu  %9s\n", "total", forecast->total,
             lam_bytes_text(forecast->total, text, sizeof text));
-    if (forecast->limit)
-        fprintf(file, "  %-12s %12zu  %9s\n", "limit", forecast->limit,
-                lam_bytes_text(forecast->limit, text, sizeof text));
+    uint64_t most = forecast->limit ? forecast->limit : forecast->machine;
+    fprintf(file, "  %-12s %12llu  %9s\n", forecast->limit ? "limit" : "machine", (unsigned long long)most,
+            lam_bytes_text(most, text, sizeof text));
 }

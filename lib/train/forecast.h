@@ -8,15 +8,17 @@
 
 struct lam_forecast {
     const struct lam_device *device;
-    size_t bytes[LAM_MEMORY_KINDS], total, limit; /* limit 0: none */
+    size_t bytes[LAM_MEMORY_KINDS], total, limit; /* limit 0: none was given */
+    uint64_t machine;                             /* what the hardware has */
 };
 
 /* data_bytes: of the loader's batches (lam_forecast_loader). */
 struct lam_forecast lam_forecast_block(const struct lam_block *block, size_t data_bytes, size_t limit);
 size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch, int prefetch);
 
-/* LAM_ERR_MEMORY_LIMIT with need and limit. */
-lam_status lam_forecast_check(const struct lam_forecast *forecast);
+/* Whether the devices of a run hold it: each its limit, and all that share one memory (the CPU devices) what
+ * the machine has. LAM_ERR_MEMORY_LIMIT with the numbers. */
+lam_status lam_forecast_check(const struct lam_forecast *forecasts, int count);
 /* A table for people. */
 void lam_forecast_print(const struct lam_forecast *forecast, FILE *file);
 

@@ -91,7 +91,7 @@ int lam_train_program(const struct lam_task *task, int argc, char **argv, FILE *
     struct lam_settings settings;
     lam_status status = lam_settings_open(task, &settings);
     if (status == LAM_OK) status = lam_settings_parse(&settings, argc, argv, NULL, 0, NULL);
-    int code = lam_exit_code(status);
+    int code = lam_refusal_code(status);
     if (status != LAM_OK) {
         fail(task, code, err);
     } else if (settings.config.help) {
@@ -100,7 +100,7 @@ int lam_train_program(const struct lam_task *task, int argc, char **argv, FILE *
         fprintf(out, "%s %s\n", task->program, LAMINA_VERSION);
     } else {
         status = lam_settings_check(&settings);
-        code = status == LAM_OK ? run(&settings, out, err) : fail(task, lam_exit_code(status), err);
+        code = status == LAM_OK ? run(&settings, out, err) : fail(task, lam_refusal_code(status), err);
     }
     lam_settings_close(&settings);
     return code;

@@ -23,7 +23,7 @@ void lam_run_stop(void) {
     stop_asked = 1;
 }
 
-static bool stopping(void) {
+bool lam_run_stopping(void) {
     return stop_asked != 0;
 }
 
@@ -34,6 +34,7 @@ static lam_status save_as(struct run *run, const char *name) {
                                     .state = run->state,
                                     .block = run->block,
                                     .position = &run->at,
+                                    .data = &run->data,
                                     .recipe = run->recipe};
     char *path = lam_folder_file(&run->folder, name);
     if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
@@ -42,22 +43,20 @@ static lam_status save_as(struct run *run, const char *name) {
     return status;
 }
 
+/* The best one first: the last one records the best score, so a process that is killed in between must find
+ * the last one without it, and evaluate again. Both hold the same position. */
 static lam_status save_checkpoint(struct run *run) {
     run->at.metrics_lines = lam_lines_count(run->folder.metrics);
     run->at.memory_lines = lam_lines_count(run->folder.memory);
+    if (run->save_best) LAM_TRY(save_as(run, "checkpoints/best.safetensors"));
+    run->save_best = false;
     run->saved_at = run->at.step;
     return save_as(run, "checkpoints/last.safetensors");
 }
 
-/* The position of the best evaluation is the one that follows it, as in the last checkpoint. */
-static lam_status save_if_best(struct run *run) {
-    if (!run->save_best) return LAM_OK;
-    run->save_best = false;
-    return save_as(run, "checkpoints/best.safetensors");
-}
-
 static lam_status stop_here(struct run *run) {
     LAM_TRY(save_checkpoint(run));
+    LAM_TRY(lam_run_summary(run, false));
     return lam_fail(
         LAM_ERR_STOPPED, "stopped by a signal after step %llu (epoch %llu); --resume --out %s goes on",
         (unsigned long long)run->at.step, (unsigned long long)run->at.epoch + 1, run->folder.path);
@@ -158,16 +157,17 @@ lam_status lam_run_loader(const struct run *run, struct lam_loader **loader) {
 /* One step; *more: whether another one follows in this epoch. */
 static lam_status next_step(struct run *run, struct lam_loader *loader, bool *more) {
     struct lam_batch *batch;
-    if (stopping()) return stop_here(run);
+    if (lam_run_stopping()) return stop_here(run);
     LAM_TRY(lam_loader_next(loader, &batch));
     if (!batch) return lam_fail(LAM_ERR_INTERNAL, "the loader gave fewer batches than it has");
     lam_status status = train_batch(run, batch);
     lam_loader_release(loader, batch);
     LAM_TRY(status);
     *more = run->at.batch < (uint64_t)run->batches && run->at.step < run->last_step;
-    if (run->config->checkpoint_steps && run->at.step % (uint64_t)run->config->checkpoint_steps == 0)
-        return save_checkpoint(run);
-    return LAM_OK;
+    if (!run->config->checkpoint_steps || run->at.step % (uint64_t)run->config->checkpoint_steps != 0)
+        return LAM_OK;
+    LAM_TRY(save_checkpoint(run));
+    return lam_run_summary(run, false);
 }
 
 static lam_status train_epoch(struct run *run) {
@@ -192,7 +192,7 @@ static lam_status evaluate(struct run *run) {
                                         .block = run->block,
                                         .batch = (int)run->config->batch,
                                         .config = run->config,
-                                        .stop = stopping};
+                                        .stop = lam_run_stopping};
     struct lam_score scores[LAM_MAX_SCORES];
     int count = 0;
     bool ema = run->config->ema > 0;
@@ -249,6 +249,7 @@ static lam_status evaluate_and_keep(struct run *run) {
     LAM_TRY(evaluate(run));
     LAM_TRY(log_scores(run));
     LAM_TRY(show_predictions(run));
+    LAM_TRY(lam_run_report(run));
     double score = run->at.score_count ? run->at.scores[0].value : 0;
     bool better =
         !run->at.has_best || (run->task->lower_is_better ? score < run->at.best : score > run->at.best);
@@ -309,7 +310,6 @@ static lam_status end_epoch(struct run *run) {
     run->at.loss_sum = run->at.score_sum = 0;
     if (last || run->save_best || run->at.epoch % (uint64_t)run->config->checkpoint_epochs == 0)
         LAM_TRY(save_checkpoint(run));
-    LAM_TRY(save_if_best(run));
     return lam_run_summary(run, false);
 }
 
@@ -330,8 +330,7 @@ static lam_status train(struct run *run) {
     }
     bool saved =
         run->saved_at == run->at.step && run->at.metrics_lines == lam_lines_count(run->folder.metrics);
-    if (!saved) LAM_TRY(save_checkpoint(run));
-    LAM_TRY(save_if_best(run));
+    if (!saved || run->save_best) LAM_TRY(save_checkpoint(run));
     return lam_run_summary(run, true);
 }
 
@@ -339,9 +338,20 @@ static void fill_result(const struct run *run, struct lam_run_result *result) {
     result->started = run->started;
     memcpy(result->scores, run->at.scores, sizeof result->scores);
     result->score_count = run->at.score_count;
-    result->images_per_s = run->progress ? lam_progress_rate(run->progress) : 0;
-    result->seconds = run->seconds_before + lam_seconds() - run->begin;
-    result->peak_bytes = run->device ? lam_device_memory_total(run->device).peak : 0;
+    result->images_per_s = lam_run_images_per_s(run);
+    result->seconds = lam_run_seconds(run);
+    result->peak_bytes = run->device ? lam_device_memory_total(run->device).peak : run->past.peak_bytes;
+}
+
+int lam_refusal_code(lam_status status) {
+    return status == LAM_ERR_IO ? lam_exit_code(LAM_ERR_INVALID) : lam_exit_code(status);
+}
+
+/* A failure in mid-run is a failed run (1), whatever kind of input it was. */
+static int exit_code(const struct run *run, bool opened, lam_status status) {
+    if (status == LAM_ERR_STOPPED || (opened && !run->started)) return lam_exit_code(status);
+    if (status == LAM_OK) return 0;
+    return run->started ? 1 : lam_refusal_code(status);
 }
 
 lam_status lam_train(const struct lam_run_setup *setup, struct lam_run_result *result) {
@@ -352,12 +362,10 @@ lam_status lam_train(const struct lam_run_setup *setup, struct lam_run_result *r
                       .begin = lam_seconds()};
     memset(result, 0, sizeof *result);
     lam_status status = lam_run_open(&run);
-    if (status == LAM_OK) status = train(&run);
+    bool opened = status == LAM_OK;
+    if (opened && !run.nothing_left) status = train(&run);
     fill_result(&run, result);
-    /* A failure in mid-run is a failed run (1), whatever kind of input it was. */
-    result->exit_code = status == LAM_OK || status == LAM_ERR_STOPPED ? lam_exit_code(status)
-                        : run.started                                 ? 1
-                                                                      : lam_exit_code(status);
+    result->exit_code = exit_code(&run, opened, status);
     struct lam_error error;
     lam_error_save(&error, status);
     lam_run_close(&run);

@@ -34,6 +34,10 @@ struct lam_run_result {
 
 lam_status lam_train(const struct lam_run_setup *setup, struct lam_run_result *result);
 
+/* Exit status of a program that ends before training begins: what cannot be read or written then was named
+ * wrongly, so it is bad input (2). */
+int lam_refusal_code(lam_status status);
+
 /* Asks the run of this process to stop after its step; async-signal-safe. */
 void lam_run_stop(void);
 

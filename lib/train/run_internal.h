@@ -1,4 +1,5 @@
-/* A run from the inside: shared by run.c (the loop) and run_open.c (opening and closing it). */
+/* A run from the inside: shared by run.c (the loop), run_open.c (opening and closing it),
+ * run_resume.c and run_summary.c. */
 #ifndef LAM_TRAIN_RUN_INTERNAL_H
 #define LAM_TRAIN_RUN_INTERNAL_H
 
@@ -8,6 +9,14 @@
 #include "train/progress.h"
 #include "train/run.h"
 #include "train/snapshot.h"
+
+/* What earlier processes of a resumed run left in its summary; zeros where there is none. */
+struct run_past {
+    bool finished;
+    uint64_t step;
+    double seconds, images_per_s;
+    size_t peak_bytes;
+};
 
 struct run {
     const struct lam_run_setup *setup;
@@ -26,6 +35,7 @@ struct run {
     char *config_ini; /* what is saved with the run */
     char *recipe;     /* the same for checkpoints, without what concerns this machine alone */
     char *last_path;  /* of checkpoints/last.safetensors */
+    struct lam_data_identity data;
     /* How much there is to do. */
     int64_t samples, batches; /* in an epoch */
     bool drop_last;
@@ -34,14 +44,23 @@ struct run {
     /* Where it is. */
     struct lam_position at;
     bool started, save_best;
-    uint64_t saved_at;            /* step of the last checkpoint of this process */
-    double begin, seconds_before; /* start of this process; what earlier ones took */
+    bool nothing_left; /* a finished run was resumed: nothing was opened */
+    uint64_t saved_at; /* step of the last checkpoint of this process */
+    struct run_past past;
+    double begin; /* when this process started */
 };
 
-/* Opens data, device, block and folder, in this order; prints the forecast; loads the checkpoint. On failure
- * run is still to be closed. */
+/* A new run: opens data, device and block, prints the forecast, and makes the folder when nothing can be
+ * refused any more. A resumed one: locks its folder first, then reads the checkpoint. On failure run is still
+ * to be closed. */
 lam_status lam_run_open(struct run *run);
 void lam_run_close(struct run *run);
+
+/* Reads checkpoint and summary of a locked folder; refuses what the run has passed already. Says so where
+ * nothing is left to do. */
+lam_status lam_run_resume(struct run *run);
+/* A resumed run goes on with the data that it had, wherever it lies now. */
+lam_status lam_run_check_data(const struct run *run);
 
 /* The parts of opening that a plan needs too: data, device, block and forecast, with nothing allocated; and
  * then memory and first weights. A loader for training. */
@@ -49,7 +68,17 @@ lam_status lam_run_prepare(struct run *run);
 lam_status lam_run_start_weights(struct run *run);
 lam_status lam_run_loader(const struct run *run, struct lam_loader **loader);
 
-/* summary.json */
+/* Whether lam_run_stop was called. */
+bool lam_run_stopping(void);
+
+/* summary.json: written at the start, after every epoch and at a stop; read on resume. Time stands here and not
+ * in checkpoints, which are equal for equal runs. */
 lam_status lam_run_summary(const struct run *run, bool finished);
+/* After an evaluation: report.txt, report.json, and the task's own files (a confusion matrix). */
+lam_status lam_run_report(const struct run *run);
+struct run_past lam_run_past(const struct run *run);
+/* This process's, or the run's before it where this one has taken no step. */
+double lam_run_images_per_s(const struct run *run);
+double lam_run_seconds(const struct run *run);
 
 #endif

@@ -1,5 +1,5 @@
-/* Opening a run: everything that can be refused is refused here, before the folder is touched; then the
- * folder, the memory, and the checkpoint. */
+/* Opening a run: everything that can be refused is refused here, before the folder of a new run is made; then
+ * the memory, the weights, and the folder. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,24 +28,27 @@ static lam_status open_task(struct run *run) {
     run->batches = run->drop_last ? run->samples / batch : (run->samples + batch - 1) / batch;
     LAM_TRY(lam_config_schedule(run->config, (uint64_t)run->batches, &run->schedule));
     run->last_step = run->schedule.steps;
+    for (int split = 0; split < 2; split++) {
+        run->data.samples[split] = run->task->samples(run->state, (enum lam_split)split);
+        run->data.hash[split] = run->task->data_hash(run->state, (enum lam_split)split);
+    }
     return LAM_OK;
 }
 
 static lam_status open_device(struct run *run) {
-    char **names;
-    size_t *limits;
-    int count;
-    LAM_TRY(lam_config_devices(run->config, &names, &limits, &count));
-    lam_status status = lam_device_open(names[0], limits[0], &run->device);
-    for (int i = 0; i < count; i++) free(names[i]);
-    free(names);
-    free(limits);
+    char *name;
+    size_t limit;
+    LAM_TRY(lam_config_one_device(run->config, &name, &limit));
+    lam_status status = lam_device_open(name, limit, &run->device);
+    free(name);
     return status;
 }
 
 /* ---- the block ---- */
 
-static lam_status create_block(struct run *run, struct lam_tuning *tuning) {
+static lam_status create_block(struct run *run) {
+    lam_block_destroy(run->block);
+    run->block = NULL;
     const struct lam_network *network = run->task->network(run->state);
     struct lam_block_options options = {
         .network = network,
@@ -54,7 +57,7 @@ static lam_status create_block(struct run *run, struct lam_tuning *tuning) {
         .tail = run->drop_last ? 0 : (int)(run->samples % run->config->batch),
         .precision = run->config->precision ? LAM_BF16 : LAM_F32,
         .optimizer = lam_config_optimizer(run->config),
-        .tuning = tuning,
+        .tuning = run->tuning,
     };
     return lam_block_create(&options, run->device, &run->block);
 }
@@ -70,37 +73,6 @@ static char *plan_text(const struct run *run) {
                       config->precision ? "bf16" : "f32");
 }
 
-static lam_status try_block(struct run *run, const char *plan, enum lam_tuning_mode mode, bool use_cache) {
-    lam_tuning_destroy(run->tuning);
-    run->tuning = NULL;
-    LAM_TRY(lam_tuning_record_open(mode, run->device, plan, run->setup->recorded, use_cache, &run->tuning));
-    if (mode == LAM_TUNING_MEASURE && lam_tuning_size(run->tuning) == 0 && run->setup->out &&
-        !run->config->quiet) {
-        fputs("measuring kernels, once for this network on this machine ...\n", run->setup->out);
-        fflush(run->setup->out);
-    }
-    return create_block(run, run->tuning);
-}
-
-/* Measuring takes memory too. Where the limit forbids it, rules choose; and a cache that an older Lamina
- * wrote may hold choices that are no more. */
-static lam_status create_tuned_block(struct run *run) {
-    enum lam_tuning_mode mode = run->config->tuning ? LAM_TUNING_MEASURE : LAM_TUNING_FIXED;
-    char *plan = plan_text(run);
-    if (!plan) return no_memory();
-    lam_status status = try_block(run, plan, mode, true);
-    if (status != LAM_OK && status != LAM_ERR_MEMORY_LIMIT && mode == LAM_TUNING_MEASURE)
-        status = try_block(run, plan, mode, false);
-    if (status == LAM_ERR_MEMORY_LIMIT && mode == LAM_TUNING_MEASURE) {
-        status = try_block(run, plan, LAM_TUNING_FIXED, false);
-        if (status == LAM_OK)
-            lam_log(LAM_LOG_NOTICE, "too little memory to measure kernels in; rules of shape choose them");
-    }
-    if (status == LAM_OK) lam_tuning_record_keep(run->tuning, run->device, plan);
-    free(plan);
-    return status;
-}
-
 static size_t data_bytes(const struct run *run) {
     const struct lam_network *network = run->task->network(run->state);
     int batch = (int)run->config->batch, prefetch = (int)run->config->prefetch, count;
@@ -108,6 +80,13 @@ static size_t data_bytes(const struct run *run) {
     size_t training = lam_forecast_loader(network->fields, network->field_count, batch, prefetch);
     size_t evaluation = lam_forecast_loader(fields, count, batch, prefetch);
     return training > evaluation ? training : evaluation;
+}
+
+static void print_forecast(const struct run *run, const char *before) {
+    if (!run->setup->out || run->config->quiet) return;
+    fputs(before, run->setup->out);
+    lam_forecast_print(&run->forecast, run->setup->out);
+    fflush(run->setup->out);
 }
 
 static void print_plan(const struct run *run) {
@@ -122,8 +101,77 @@ static void print_plan(const struct run *run) {
     fprintf(out, "%lld epochs of %lld batches of %lld, %s, %s, seed %lld\n", (long long)config->epochs,
             (long long)run->batches, (long long)config->batch, config->precision ? "bf16" : "f32",
             config->tuning ? "measured kernels" : "kernels by rule", (long long)config->seed);
-    lam_forecast_print(&run->forecast, out);
-    fflush(out);
+    print_forecast(run, "");
+}
+
+static struct lam_forecast forecast(const struct run *run) {
+    return lam_forecast_block(run->block, data_bytes(run), lam_device_limit(run->device));
+}
+
+/* ---- measured kernels ---- */
+
+static lam_status open_tuning(struct run *run, const char *plan, enum lam_tuning_mode mode, bool use_cache) {
+    lam_tuning_destroy(run->tuning);
+    run->tuning = NULL;
+    LAM_TRY(lam_tuning_record_open(mode, run->device, plan, run->setup->recorded, use_cache, &run->tuning));
+    lam_tuning_set_stop(run->tuning, lam_run_stopping);
+    return LAM_OK;
+}
+
+static lam_status choose_by_rule(struct run *run, const char *plan) {
+    LAM_TRY(open_tuning(run, plan, LAM_TUNING_FIXED, false));
+    return create_block(run);
+}
+
+/* What rules of shape choose needs about what measured kernels will need: a run that cannot fit is refused
+ * before anything is measured. */
+static lam_status forecast_by_rule(struct run *run, const char *plan) {
+    LAM_TRY(choose_by_rule(run, plan));
+    run->forecast = forecast(run);
+    print_plan(run);
+    return lam_forecast_check(&run->forecast, 1);
+}
+
+/* Opens the record; where it is empty, everything will be measured, which takes a while. */
+static lam_status begin_measuring(struct run *run, const char *plan, bool use_cache) {
+    LAM_TRY(open_tuning(run, plan, LAM_TUNING_MEASURE, use_cache));
+    if (lam_tuning_size(run->tuning) > 0) return LAM_OK;
+    LAM_TRY(forecast_by_rule(run, plan));
+    if (run->setup->out && !run->config->quiet) {
+        fputs("measuring kernels, once for this network on this machine ...\n", run->setup->out);
+        fflush(run->setup->out);
+    }
+    return open_tuning(run, plan, LAM_TUNING_MEASURE, false);
+}
+
+/* A cache that an older Lamina wrote may hold choices that are no more; other failures would only come again. */
+static bool may_be_stale(lam_status status) {
+    return status == LAM_ERR_INVALID || status == LAM_ERR_FORMAT || status == LAM_ERR_UNSUPPORTED ||
+           status == LAM_ERR_NOT_FOUND;
+}
+
+/* Measuring takes memory too. Where the limit forbids it, rules choose. */
+static lam_status choose_by_measuring(struct run *run, const char *plan) {
+    LAM_TRY(begin_measuring(run, plan, true));
+    lam_status status = create_block(run);
+    if (may_be_stale(status)) {
+        LAM_TRY(begin_measuring(run, plan, false));
+        status = create_block(run);
+    }
+    if (status == LAM_ERR_MEMORY_LIMIT) {
+        lam_log(LAM_LOG_NOTICE, "too little memory to measure kernels in; rules of shape choose them");
+        status = choose_by_rule(run, plan);
+    }
+    if (status == LAM_OK) lam_tuning_record_keep(run->tuning, run->device, plan);
+    return status;
+}
+
+static lam_status create_tuned_block(struct run *run) {
+    char *plan = plan_text(run);
+    if (!plan) return no_memory();
+    lam_status status = run->config->tuning ? choose_by_measuring(run, plan) : choose_by_rule(run, plan);
+    free(plan);
+    return status;
 }
 
 /* ---- the folder ---- */
@@ -133,7 +181,9 @@ static lam_status open_folder(struct run *run) {
     if (!*run->config->out) LAM_TRY(lam_folder_free_name(run->config->model, &name));
     lam_status status = lam_folder_open(name ? name : run->config->out, run->config->resume, &run->folder);
     free(name);
-    return status;
+    LAM_TRY(status);
+    run->last_path = lam_folder_file(&run->folder, "checkpoints/last.safetensors");
+    return run->last_path ? LAM_OK : no_memory();
 }
 
 /* Options and measured choices as one INI text. */
@@ -150,36 +200,39 @@ static lam_status make_recipe(const struct run *run, unsigned without, char **te
     return status;
 }
 
-/* What earlier processes of a resumed run took; 0 where the summary is missing. */
-static double seconds_so_far(const struct run *run) {
-    char *path = lam_path_join(run->config->out, "summary.json");
-    json_t *summary = path ? json_load_file(path, 0, NULL) : NULL;
-    double seconds = json_number_value(json_object_get(summary, "seconds"));
-    json_decref(summary);
-    free(path);
-    return seconds > 0 ? seconds : 0;
+/* Checkpoints and logs are JSON, which is UTF-8. */
+static lam_status check_utf8(const char *option, const char *value) {
+    json_t *text = json_string(value);
+    bool good = text != NULL;
+    json_decref(text);
+    if (good) return LAM_OK;
+    return lam_fail(LAM_ERR_UNSUPPORTED, "--%s %s: is not UTF-8, as a checkpoint needs it; rename the folder",
+                    option, value);
 }
 
-/* The checkpoint to go on from; none was written yet: from the beginning. */
-static lam_status open_checkpoint(struct run *run) {
-    char *path = lam_path_join(run->config->out, "checkpoints/last.safetensors");
-    if (!path) return no_memory();
-    lam_status status = LAM_OK;
-    if (run->config->resume && lam_path_exists(path)) status = lam_checkpoint_open(path, &run->from);
-    free(path);
-    if (status == LAM_OK && run->from) status = lam_snapshot_position(run->from, &run->at);
-    return status;
+/* That the options can be saved, before anything is made. */
+static lam_status check_saved_texts(const struct run *run) {
+    char *options;
+    LAM_TRY(lam_options_ini(run->setup->options, 0, &options));
+    free(options);
+    LAM_TRY(check_utf8("data", run->config->data));
+    return check_utf8("val", run->config->val);
 }
 
 /* ---- all of it ---- */
 
 lam_status lam_run_prepare(struct run *run) {
     LAM_TRY(open_task(run));
+    if (run->from) LAM_TRY(lam_run_check_data(run));
     LAM_TRY(open_device(run));
     LAM_TRY(create_tuned_block(run));
-    run->forecast = lam_forecast_block(run->block, data_bytes(run), lam_device_limit(run->device));
-    print_plan(run);
-    return lam_forecast_check(&run->forecast);
+    size_t told = run->forecast.total; /* 0: nothing had to be measured, nothing was told */
+    run->forecast = forecast(run);
+    if (told == 0)
+        print_plan(run);
+    else if (told != run->forecast.total)
+        print_forecast(run, "with measured kernels: ");
+    return lam_forecast_check(&run->forecast, 1);
 }
 
 lam_status lam_run_start_weights(struct run *run) {
@@ -190,33 +243,39 @@ lam_status lam_run_start_weights(struct run *run) {
     LAM_TRY(lam_snapshot_weights(run->from, run->block, false));
     LAM_TRY(lam_snapshot_optimizer(run->from, run->block));
     if (run->at.batch > (uint64_t)run->batches)
-        return lam_fail(LAM_ERR_FORMAT, "%s: stands at batch %llu of an epoch of %lld; has the data changed?",
+        return lam_fail(LAM_ERR_FORMAT, "%s: stands at batch %llu of an epoch of %lld",
                         lam_checkpoint_path(run->from), (unsigned long long)run->at.batch,
                         (long long)run->batches);
-    run->seconds_before = seconds_so_far(run);
     return LAM_OK;
 }
 
-lam_status lam_run_open(struct run *run) {
-    if (*run->config->out) LAM_TRY(lam_folder_check(run->config->out, run->config->resume));
-    LAM_TRY(open_checkpoint(run));
-    LAM_TRY(lam_run_prepare(run));
-    LAM_TRY(make_recipe(run, 0, &run->config_ini));
-    LAM_TRY(make_recipe(run, LAM_OPTION_MACHINE, &run->recipe));
-    LAM_TRY(lam_run_start_weights(run));
-    LAM_TRY(open_folder(run));
+static lam_status open_logs(struct run *run) {
     LAM_TRY(lam_folder_write_text(&run->folder, "config.ini", run->config_ini));
     LAM_TRY(lam_folder_open_logs(&run->folder, run->at.metrics_lines, run->at.memory_lines, run->at.step));
     if (!run->from) LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, run->device));
-    run->last_path = lam_folder_file(&run->folder, "checkpoints/last.safetensors");
-    if (!run->last_path) return no_memory();
     bool quiet = run->config->quiet;
     struct lam_progress_options progress = {.lines = quiet ? NULL : run->setup->out,
                                             .bar = quiet ? NULL : run->setup->err};
     LAM_TRY(lam_progress_create(&progress, &run->progress));
     lam_progress_pause(run->progress, NULL);
     lam_progress_line(run->progress, "%s %s", run->from ? "resuming" : "writing", run->folder.path);
-    return LAM_OK;
+    return lam_run_summary(run, false);
+}
+
+lam_status lam_run_open(struct run *run) {
+    const struct lam_config *config = run->config;
+    LAM_TRY(*config->out ? lam_folder_check(config->out, config->resume) : lam_check_output_folder("runs"));
+    LAM_TRY(check_saved_texts(run));
+    if (config->resume) LAM_TRY(open_folder(run)); /* locked: what is read from here on stays as it is */
+    if (config->resume) LAM_TRY(lam_run_resume(run));
+    if (run->nothing_left) return LAM_OK;
+    LAM_TRY(lam_run_prepare(run));
+    LAM_TRY(make_recipe(run, 0, &run->config_ini));
+    LAM_TRY(make_recipe(run, LAM_OPTION_MACHINE, &run->recipe));
+    LAM_TRY(lam_run_start_weights(run));
+    if (lam_run_stopping()) return lam_fail(LAM_ERR_STOPPED, "stopped by a signal before the first step");
+    if (!config->resume) LAM_TRY(open_folder(run));
+    return open_logs(run);
 }
 
 void lam_run_close(struct run *run) {
@@ -231,25 +290,4 @@ void lam_run_close(struct run *run) {
     free(run->config_ini);
     free(run->recipe);
     free(run->last_path);
-}
-
-/* ---- the summary ---- */
-
-lam_status lam_run_summary(const struct run *run, bool finished) {
-    json_t *scores = json_object(), *peak = json_object();
-    for (int i = 0; i < run->at.score_count; i++)
-        json_object_set_new(scores, run->at.scores[i].name, json_real(run->at.scores[i].value));
-    json_object_set_new(peak, lam_device_name(run->device),
-                        json_integer((json_int_t)lam_device_memory_total(run->device).peak));
-    double seconds = run->seconds_before + lam_seconds() - run->begin;
-    json_t *summary = json_pack(
-        "{s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:f, s:f, s:o, s:I, s:s}", "task", run->task->name, "model",
-        run->config->model, "finished", finished, "epoch", (json_int_t)run->at.epoch, "step",
-        (json_int_t)run->at.step, "parameters", (json_int_t)lam_params_count(lam_block_params(run->block)),
-        "scores", scores, "images_per_s", lam_progress_rate(run->progress), "seconds", seconds, "peak_bytes",
-        peak, "forecast_bytes", (json_int_t)run->forecast.total, "version", LAMINA_VERSION);
-    for (int i = 0; summary && i < run->at.score_count; i++)
-        json_object_set_new(summary, run->at.scores[i].name, json_real(run->at.scores[i].value));
-    if (summary && run->at.has_best) json_object_set_new(summary, "best", json_real(run->at.best));
-    return lam_folder_write_json(&run->folder, "summary.json", summary);
 }

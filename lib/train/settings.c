@@ -62,8 +62,21 @@ static lam_status resume(struct lam_settings *settings, const char *folder, int 
     return status;
 }
 
-lam_status lam_settings_parse(struct lam_settings *settings, int argc, char **argv, const char **words,
-                              int word_capacity, int *word_count) {
+/* "folder:fd" to "folder:/home/me/fd". */
+static lam_status make_absolute(char **data) {
+    const char *colon = strchr(*data, ':');
+    if (!colon || !colon[1] || colon[1] == '/') return LAM_OK;
+    char *path = lam_path_absolute(colon + 1);
+    char *whole = path ? lam_format("%.*s:%s", (int)(colon - *data), *data, path) : NULL;
+    free(path);
+    if (!whole) return lam_fail(LAM_ERR_NO_MEMORY, "%s: out of memory, or the current folder is gone", *data);
+    free(*data);
+    *data = whole;
+    return LAM_OK;
+}
+
+static lam_status parse(struct lam_settings *settings, int argc, char **argv, const char **words,
+                        int word_capacity, int *word_count) {
     LAM_TRY(lam_options_parse(&settings->options, argc, argv, words, word_capacity, word_count));
     const struct lam_config *config = &settings->config;
     if (!config->resume || config->help || config->version || !*config->out) return LAM_OK;
@@ -72,6 +85,13 @@ lam_status lam_settings_parse(struct lam_settings *settings, int argc, char **ar
     lam_status status = resume(settings, folder, argc, argv, words, word_capacity, word_count);
     free(folder);
     return status;
+}
+
+lam_status lam_settings_parse(struct lam_settings *settings, int argc, char **argv, const char **words,
+                              int word_capacity, int *word_count) {
+    LAM_TRY(parse(settings, argc, argv, words, word_capacity, word_count));
+    LAM_TRY(make_absolute(&settings->config.data));
+    return make_absolute(&settings->config.val);
 }
 
 lam_status lam_settings_check(const struct lam_settings *settings) {

@@ -8,7 +8,8 @@
  *     ... settings.config.epochs, settings.own ...
  *     lam_settings_close(&settings);                                            // also after a failure
  *
- * With --resume the saved config of --out comes first, and options that a run cannot change are refused.
+ * With --resume the saved config of --out comes first, and options that a run cannot change are refused. Paths
+ * of data are kept as seen from the root, so that a run is resumed and evaluated from any folder.
  */
 #ifndef LAM_TRAIN_SETTINGS_H
 #define LAM_TRAIN_SETTINGS_H

@@ -92,6 +92,17 @@ static lam_status text_scores(struct lam_checkpoint_writer *writer, const struct
     return lam_checkpoint_text(writer, "scores", text);
 }
 
+static const char *const samples_keys[] = {"train_samples", "val_samples"};
+static const char *const hash_keys[] = {"train_hash", "val_hash"};
+
+static lam_status write_data(struct lam_checkpoint_writer *w, const struct lam_data_identity *data) {
+    for (int split = 0; split < 2; split++) {
+        LAM_TRY(text_count(w, samples_keys[split], (uint64_t)data->samples[split]));
+        LAM_TRY(text_count(w, hash_keys[split], data->hash[split]));
+    }
+    return LAM_OK;
+}
+
 static lam_status write_texts(struct lam_checkpoint_writer *w, const struct lam_snapshot *s) {
     const struct lam_position *at = s->position;
     LAM_TRY(lam_checkpoint_text(w, "format", LAM_SNAPSHOT_FORMAT));
@@ -109,6 +120,7 @@ static lam_status write_texts(struct lam_checkpoint_writer *w, const struct lam_
     LAM_TRY(text_count(w, "scored_at", at->scored_at));
     LAM_TRY(text_count(w, "metrics_lines", at->metrics_lines));
     LAM_TRY(text_count(w, "memory_lines", at->memory_lines));
+    LAM_TRY(write_data(w, s->data));
     return s->task->save(s->state, w);
 }
 
@@ -181,6 +193,18 @@ lam_status lam_snapshot_position(const struct lam_checkpoint *c, struct lam_posi
     LAM_TRY(read_count(c, "metrics_lines", &at.metrics_lines));
     LAM_TRY(read_count(c, "memory_lines", &at.memory_lines));
     *position = at;
+    return LAM_OK;
+}
+
+lam_status lam_snapshot_data(const struct lam_checkpoint *c, struct lam_data_identity *data) {
+    struct lam_data_identity read;
+    for (int split = 0; split < 2; split++) {
+        uint64_t samples;
+        LAM_TRY(read_count(c, samples_keys[split], &samples));
+        LAM_TRY(read_count(c, hash_keys[split], &read.hash[split]));
+        read.samples[split] = (int64_t)samples;
+    }
+    *data = read;
     return LAM_OK;
 }
 

@@ -1,9 +1,9 @@
 /* A training run as it stands in a checkpoint: weights, optimizer state, position, and the recipe.
  *
  * Tensors: "unit.layer.tensor" (weights and statistics), "optimizer.STATE.NAME", "ema.NAME". Texts: task,
- * recipe (a config.ini without what concerns this machine alone), and the position's numbers. Nothing in it
- * depends on time or on the number of loader threads: equal runs write equal files. So a checkpoint alone is
- * enough to evaluate, predict or go on.
+ * recipe (a config.ini without what concerns this machine alone), what the data was, and the position's numbers.
+ * Nothing in it depends on time or on the number of loader threads: equal runs write equal files. So a
+ * checkpoint alone is enough to evaluate, predict or go on.
  */
 #ifndef LAM_TRAIN_SNAPSHOT_H
 #define LAM_TRAIN_SNAPSHOT_H
@@ -23,8 +23,13 @@ struct lam_position {
     struct lam_score scores[LAM_MAX_SCORES];
     int score_count;                      /* of the last evaluation, 0 = none yet */
     uint64_t scored_at;                   /* step of it */
-    double seconds;                       /* of the whole run so far */
     uint64_t metrics_lines, memory_lines; /* in the logs */
+};
+
+/* What a run is trained and validated on, by enum lam_split; a resumed one must find the same. */
+struct lam_data_identity {
+    int64_t samples[2];
+    uint64_t hash[2]; /* lam_dataset_hash */
 };
 
 struct lam_snapshot {
@@ -32,6 +37,7 @@ struct lam_snapshot {
     const void *state;
     const struct lam_block *block;
     const struct lam_position *position;
+    const struct lam_data_identity *data;
     const char *recipe;
 };
 
@@ -39,6 +45,7 @@ lam_status lam_snapshot_save(const struct lam_snapshot *snapshot, const char *pa
 
 /* LAM_ERR_FORMAT for a file that holds weights but no run of ours. */
 lam_status lam_snapshot_position(const struct lam_checkpoint *checkpoint, struct lam_position *position);
+lam_status lam_snapshot_data(const struct lam_checkpoint *checkpoint, struct lam_data_identity *data);
 
 /* Weights and statistics into an allocated block; ema: the averages where the file has them. Errors name the
  * first tensor that is missing or has another shape. */

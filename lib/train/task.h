@@ -54,6 +54,7 @@ struct lam_task {
     /* Data. Samples of a split, and one of them into the fields of network(), or of eval_fields, of which
      * field 0 is the same. */
     int64_t (*samples)(const void *state, enum lam_split split);
+    uint64_t (*data_hash)(const void *state, enum lam_split split); /* lam_dataset_hash of what is in use */
     const struct lam_field *(*eval_fields)(const void *state, int *count);
     lam_status (*fill_train)(void *state, const struct lam_fill *at, void *const *data);
     lam_status (*fill_eval)(void *state, const struct lam_fill *at, void *const *data);

@@ -19,10 +19,13 @@ lam_status lam_trained_path(const char *path, char **checkpoint) {
         return *checkpoint ? LAM_OK : no_memory();
     }
     for (int i = 0; i < 2; i++) {
-        *checkpoint = lam_path_join(path, names[i]);
-        if (!*checkpoint) return no_memory();
-        if (lam_path_exists(*checkpoint)) return LAM_OK;
-        free(*checkpoint);
+        char *file = lam_path_join(path, names[i]);
+        if (!file) return no_memory();
+        if (lam_path_exists(file)) {
+            *checkpoint = file;
+            return LAM_OK;
+        }
+        free(file);
     }
     return lam_fail(LAM_ERR_NOT_FOUND, "%s: is a folder without checkpoints/last.safetensors", path);
 }
@@ -78,14 +81,11 @@ static lam_status read_settings(struct lam_trained *t, const struct lam_trained_
 }
 
 static lam_status open_device(struct lam_trained *t) {
-    char **names;
-    size_t *limits;
-    int count;
-    LAM_TRY(lam_config_devices(&t->settings.config, &names, &limits, &count));
-    lam_status status = lam_device_open(names[0], limits[0], &t->device);
-    for (int i = 0; i < count; i++) free(names[i]);
-    free(names);
-    free(limits);
+    char *name;
+    size_t limit;
+    LAM_TRY(lam_config_one_device(&t->settings.config, &name, &limit));
+    lam_status status = lam_device_open(name, limit, &t->device);
+    free(name);
     return status;
 }
 
@@ -105,7 +105,7 @@ static lam_status open_block(struct lam_trained *t, const struct lam_trained_opt
     size_t data = lam_forecast_loader(fields, count, t->batch,
                                       options->use == LAM_USE_EVAL ? (int)t->settings.config.prefetch : 1);
     struct lam_forecast forecast = lam_forecast_block(t->block, data, lam_device_limit(t->device));
-    LAM_TRY(lam_forecast_check(&forecast));
+    LAM_TRY(lam_forecast_check(&forecast, 1));
     t->stage = (struct lam_stage){.device = t->device, .blocks = &t->block, .count = 1};
     LAM_TRY(lam_stage_allocate(&t->stage));
     return lam_snapshot_weights(t->file, t->block, !options->raw);
@@ -117,9 +117,9 @@ lam_status lam_trained_open(const struct lam_task *const *tasks, const char *pat
     LAM_TRY(open_file(trained, path));
     LAM_TRY(find_task(trained, tasks));
     LAM_TRY(read_settings(trained, options));
+    LAM_TRY(open_device(trained));
     LAM_TRY(trained->task->open(&trained->settings.config, trained->settings.own, options->use, trained->file,
                                 &trained->state));
-    LAM_TRY(open_device(trained));
     return open_block(trained, options);
 }
 

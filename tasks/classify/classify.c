@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "tasks/classify/internal.h"
 #include "tasks/classify/local_head.h"
 
@@ -51,23 +52,64 @@ static lam_status check(const struct lam_config *config, const void *own) {
 
 /* ---- data ---- */
 
+static void tell_left_out(const struct lam_dataset *set, const char *text, enum lam_split split) {
+    if (set->left_out)
+        lam_log(LAM_LOG_NOTICE, "%s: %lld of %lld %s samples left out; lamina check --data %s lists them",
+                text, (long long)set->left_out, (long long)(set->left_out + set->count),
+                split == LAM_SPLIT_TRAIN ? "training" : "validation", text);
+}
+
 static lam_status open_set(const struct classify *c, const char *text, enum lam_split split,
                            struct lam_dataset **set) {
     struct lam_dataset_options dataset = {.seed = (uint64_t)c->config->seed,
                                           .image_size = (int)c->own->image_size,
                                           .skip_bad = c->config->on_bad == LAM_ON_BAD_SKIP};
-    LAM_TRY(lam_dataset_open(text, split, &dataset, set));
+    lam_status status = lam_dataset_open(text, split, &dataset, set);
+    if (status != LAM_OK) return lam_fail_in(status, text == c->config->val ? "--val" : "--data");
+    tell_left_out(*set, text, split);
     if ((*set)->classes > 0) return LAM_OK;
     lam_dataset_close(*set);
     *set = NULL;
     return lam_fail(LAM_ERR_UNSUPPORTED, "%s: has no class labels to train on", text);
 }
 
+/* Names that say more than the number of the class. */
+static bool has_names(char *const *names, int count) {
+    char number[16];
+    for (int i = 0; names && i < count; i++) {
+        snprintf(number, sizeof number, "%d", i);
+        if (strcmp(names[i], number) != 0) return true;
+    }
+    return false;
+}
+
+/* The classes of the data `text` against the network's. */
+static lam_status compare_classes(const char *text, char *const *names, int classes, char *const *own,
+                                  int own_classes) {
+    if (classes != own_classes)
+        return lam_fail(LAM_ERR_INVALID, "%s: has %d classes, the network has %d", text, classes,
+                        own_classes);
+    if (!has_names(names, classes) || !has_names(own, classes)) return LAM_OK;
+    for (int i = 0; i < classes; i++)
+        if (strcmp(names[i], own[i]) != 0)
+            return lam_fail(LAM_ERR_INVALID, "%s: class %d is '%s' there, '%s' in the network", text, i,
+                            names[i], own[i]);
+    return LAM_OK;
+}
+
 static lam_status check_same_classes(const struct classify *c, const struct lam_dataset *set,
                                      const char *text) {
-    if (set->classes == c->classes) return LAM_OK;
-    return lam_fail(LAM_ERR_INVALID, "%s: has %d classes, the network has %d", text, set->classes,
-                    c->classes);
+    return compare_classes(text, set->class_names, set->classes, c->names, c->classes);
+}
+
+/* Checkpoints and logs are JSON, so a name must be UTF-8. */
+static lam_status check_name(const struct classify *c, const char *name) {
+    json_t *text = json_string(name);
+    bool good = text != NULL;
+    json_decref(text);
+    if (good) return LAM_OK;
+    return lam_fail(LAM_ERR_UNSUPPORTED, "%s: the class name '%s' is not UTF-8; rename the class",
+                    c->config->data, name);
 }
 
 static lam_status copy_names(struct classify *c, const struct lam_dataset *set) {
@@ -76,6 +118,7 @@ static lam_status copy_names(struct classify *c, const struct lam_dataset *set) 
     for (int i = 0; i < c->classes; i++) {
         c->names[i] = set->class_names ? strdup(set->class_names[i]) : lam_format("%d", i);
         if (!c->names[i]) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        LAM_TRY(check_name(c, c->names[i]));
     }
     return LAM_OK;
 }
@@ -95,28 +138,12 @@ static lam_status learn_from_set(struct classify *c, struct lam_dataset *set) {
     return copy_names(c, set);
 }
 
-static lam_status open_for_training(struct classify *c) {
-    LAM_TRY(open_set(c, c->config->data, LAM_SPLIT_TRAIN, &c->train));
-    LAM_TRY(learn_from_set(c, c->train));
-    if (c->config->overfit_batch) {
-        c->val = c->train;
-        return LAM_OK;
-    }
-    const char *val = *c->config->val ? c->config->val : c->config->data;
-    if (!*c->config->val && !c->train->has_own_val)
-        return lam_fail(LAM_ERR_INVALID, "%s: has no test or validation part; give --val FORMAT:PATH", val);
-    LAM_TRY(open_set(c, val, LAM_SPLIT_VAL, &c->val));
-    return check_same_classes(c, c->val, val);
-}
-
 /* ---- what a checkpoint keeps beside the weights ---- */
 
 static lam_status save(const void *state, struct lam_checkpoint_writer *writer) {
     const struct classify *c = state;
     json_t *names = json_array();
-    for (int i = 0; i < c->classes; i++)
-        if (json_array_append_new(names, json_string(c->names[i])) != 0)
-            json_array_append_new(names, json_sprintf("%d", i)); /* a name that is not UTF-8 */
+    for (int i = 0; i < c->classes; i++) json_array_append_new(names, json_string(c->names[i]));
     char *text = json_dumps(names, JSON_COMPACT);
     json_decref(names);
     if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
@@ -130,31 +157,46 @@ static lam_status save(const void *state, struct lam_checkpoint_writer *writer) 
     return lam_checkpoint_text(writer, "input", input);
 }
 
-static lam_status read_names(struct classify *c, const struct lam_checkpoint *from) {
+static void free_names(char **names, int count) {
+    for (int i = 0; names && i < count; i++) free(names[i]);
+    free(names);
+}
+
+static lam_status copy_texts(const json_t *texts, char **names) {
+    size_t index;
+    json_t *text;
+    json_array_foreach(texts, index, text) {
+        const char *name = json_string_value(text);
+        names[index] = name ? strdup(name) : lam_format("%d", (int)index);
+        if (!names[index]) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    }
+    return LAM_OK;
+}
+
+static lam_status read_names(const struct lam_checkpoint *from, char ***names, int *classes) {
     const char *text = lam_checkpoint_find_text(from, "class_names");
-    json_t *names = text ? json_loads(text, 0, NULL) : NULL;
-    size_t count = json_array_size(names);
-    lam_status status = LAM_OK;
-    if (count < 1 || count > 1000000)
-        status = lam_fail(LAM_ERR_FORMAT, "%s: has no valid 'class_names'; it is not of classify-train",
-                          lam_checkpoint_path(from));
-    if (status == LAM_OK) {
-        c->classes = (int)count;
-        c->names = calloc(count, sizeof *c->names);
-        if (!c->names) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    json_t *texts = text ? json_loads(text, 0, NULL) : NULL;
+    size_t count = json_array_size(texts);
+    if (count < 1 || count > 1000000) {
+        json_decref(texts);
+        return lam_fail(LAM_ERR_FORMAT, "%s: has no valid 'class_names'; it is not of classify-train",
+                        lam_checkpoint_path(from));
     }
-    for (int i = 0; status == LAM_OK && i < c->classes; i++) {
-        const char *name = json_string_value(json_array_get(names, (size_t)i));
-        c->names[i] = name ? strdup(name) : lam_format("%d", i);
-        if (!c->names[i]) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    char **read = calloc(count, sizeof *read);
+    lam_status status = read ? copy_texts(texts, read) : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    json_decref(texts);
+    if (status != LAM_OK) {
+        free_names(read, (int)count);
+        return status;
     }
-    json_decref(names);
-    return status;
+    *names = read;
+    *classes = (int)count;
+    return LAM_OK;
 }
 
 static lam_status learn_from_checkpoint(struct classify *c, const struct lam_checkpoint *from) {
     const char *text = lam_checkpoint_find_text(from, "input");
-    LAM_TRY(read_names(c, from));
+    LAM_TRY(read_names(from, &c->names, &c->classes));
     int got = text ? sscanf(text, "%d %d %f %f %f %f %f %f", &c->channels, &c->size, &c->mean[0], &c->mean[1],
                             &c->mean[2], &c->deviation[0], &c->deviation[1], &c->deviation[2])
                    : 0;
@@ -163,6 +205,33 @@ static lam_status learn_from_checkpoint(struct classify *c, const struct lam_che
     if (good) return LAM_OK;
     return lam_fail(LAM_ERR_FORMAT, "%s: has no valid 'input'; it is not of classify-train",
                     lam_checkpoint_path(from));
+}
+
+/* ---- opening ---- */
+
+/* A resumed run goes on with the classes that it has. */
+static lam_status check_resumed_classes(const struct classify *c, const struct lam_checkpoint *from) {
+    char **names;
+    int classes;
+    LAM_TRY(read_names(from, &names, &classes));
+    lam_status status = compare_classes(c->config->data, c->names, c->classes, names, classes);
+    free_names(names, classes);
+    return status;
+}
+
+static lam_status open_for_training(struct classify *c, const struct lam_checkpoint *from) {
+    LAM_TRY(open_set(c, c->config->data, LAM_SPLIT_TRAIN, &c->train));
+    LAM_TRY(learn_from_set(c, c->train));
+    if (from) LAM_TRY(check_resumed_classes(c, from));
+    if (c->config->overfit_batch) {
+        c->val = c->train;
+        return LAM_OK;
+    }
+    const char *val = *c->config->val ? c->config->val : c->config->data;
+    if (!*c->config->val && !c->train->has_own_val)
+        return lam_fail(LAM_ERR_INVALID, "%s: has no test or validation part; give --val FORMAT:PATH", val);
+    LAM_TRY(open_set(c, val, LAM_SPLIT_VAL, &c->val));
+    return check_same_classes(c, c->val, val);
 }
 
 static lam_status open_for_use(struct classify *c, const struct lam_checkpoint *from, bool data) {
@@ -280,13 +349,12 @@ static void close_state(void *state) {
     lam_model_destroy(c->model);
     if (c->val != c->train) lam_dataset_close(c->val);
     lam_dataset_close(c->train);
-    for (int i = 0; c->names && i < c->classes; i++) free(c->names[i]);
+    free_names(c->names, c->classes);
     for (int i = 0; c->scratch && i < c->threads; i++) {
         lam_sample_free(&c->scratch[i].sample);
         lam_sample_free(&c->scratch[i].partner);
         free(c->scratch[i].planes);
     }
-    free(c->names);
     free(c->scratch);
     free(c->logits);
     free(c->labels);
@@ -302,7 +370,7 @@ static lam_status open_state(const struct lam_config *config, const void *own, e
     c->config = config;
     c->own = own;
     lam_status status =
-        use == LAM_USE_TRAIN ? open_for_training(c) : open_for_use(c, from, use == LAM_USE_EVAL);
+        use == LAM_USE_TRAIN ? open_for_training(c, from) : open_for_use(c, from, use == LAM_USE_EVAL);
     if (status == LAM_OK) status = make_network(c);
     if (status == LAM_OK) status = make_buffers(c);
     if (status != LAM_OK) {
@@ -336,6 +404,7 @@ const struct lam_task lam_task_classify = {
     .save = save,
     .network = network,
     .samples = classify_samples,
+    .data_hash = classify_data_hash,
     .eval_fields = eval_fields,
     .fill_train = classify_fill_train,
     .fill_eval = classify_fill_eval,

@@ -52,6 +52,7 @@ struct classify {
 
 /* samples.c */
 int64_t classify_samples(const void *state, enum lam_split split);
+uint64_t classify_data_hash(const void *state, enum lam_split split);
 lam_status classify_fill_train(void *state, const struct lam_fill *at, void *const *data);
 lam_status classify_fill_eval(void *state, const struct lam_fill *at, void *const *data);
 const char *classify_describe(const void *state, enum lam_split split, int64_t index, char *text,

@@ -18,6 +18,11 @@ int64_t classify_samples(const void *state, enum lam_split split) {
     return few ? c->config->batch : set->count;
 }
 
+uint64_t classify_data_hash(const void *state, enum lam_split split) {
+    const struct classify *c = state;
+    return lam_dataset_hash(split == LAM_SPLIT_TRAIN ? c->train : c->val);
+}
+
 const char *classify_describe(const void *state, enum lam_split split, int64_t index, char *text,
                               size_t size) {
     const struct classify *c = state;

@@ -160,13 +160,27 @@ static void print_classes(const struct classify *c, FILE *table, json_t *list) {
     }
 }
 
+/* A CSV field: in quotes, a quote in it doubled. */
+static void put_quoted(const char *text, FILE *to) {
+    fputc('"', to);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', to);
+        fputc(*text, to);
+    }
+    fputc('"', to);
+}
+
 static lam_status write_confusion_csv(const struct classify *c, const char *path) {
     struct lam_atomic_file file;
     LAM_TRY(lam_atomic_open(&file, path));
     fputs("label\\predicted", file.stream);
-    for (int i = 0; i < c->classes; i++) fprintf(file.stream, ",\"%s\"", c->names[i]);
     for (int i = 0; i < c->classes; i++) {
-        fprintf(file.stream, "\n\"%s\"", c->names[i]);
+        fputc(',', file.stream);
+        put_quoted(c->names[i], file.stream);
+    }
+    for (int i = 0; i < c->classes; i++) {
+        fputc('\n', file.stream);
+        put_quoted(c->names[i], file.stream);
         for (int j = 0; j < c->classes; j++)
             fprintf(file.stream, ",%lld",
                     (long long)c->confusion[(size_t)i * (size_t)c->classes + (size_t)j]);
@@ -239,7 +253,11 @@ lam_status classify_predict(void *state, const struct lam_block *block, int row,
         logits[best] = -INFINITY; /* the next one */
     }
     fputc('\n', table);
-    LAM_TRY(classify_draw_guess(c, path, first, probability, picture));
+    lam_status status = classify_draw_guess(c, path, first, probability, picture);
+    if (status != LAM_OK) {
+        json_decref(top);
+        return status;
+    }
     *json = json_pack("{s:s, s:s, s:f, s:o}", "image", path, "class", c->names[first], "probability",
                       (double)probability, "top", top);
     return *json ? LAM_OK : lam_fail(LAM_ERR_INVALID, "%s: the name is not UTF-8", path);

@@ -49,12 +49,20 @@ same_runs() {
 
 # Waits until run $1 has logged step $2.
 wait_for_step() {
-    for _ in $(seq 600); do
+    for _ in $(seq 6000); do
         grep -qs "\"step\":$2," "$1/metrics.jsonl" && return 0
         kill -0 "$3" 2>/dev/null || return 1
-        sleep 0.05
+        sleep 0.01
     done
     return 1
+}
+
+# summary RUN KEY, text CHECKPOINT KEY: a value of summary.json, of a checkpoint's texts.
+summary() {
+    perl -ne 'print $1 if /^  "'"$2"'": "?([^",]+)/' "$1/summary.json"
+}
+text() {
+    head -c 20000 "$1" | perl -0777 -ne 'print $1 if /"'"$2"'":"([^"]*)"/'
 }
 
 # interrupted NAME SIGNAL STEP EXIT ARGS...: starts a run, sends the signal after the step, expects the status.
@@ -82,13 +90,13 @@ refused() {
 }
 
 case_resume_signal() {
-    make_data data 88 20
+    make_data data 280 20 # 18 steps an epoch: a signal comes long before the end
     train --out whole --epochs 2 || fail "the whole run"
     interrupted int INT 3 130 --epochs 2
     grep -q "resume" log || fail "the stop does not say how to go on"
     train --out int --resume || fail "resume after SIGINT"
     same_runs whole int
-    interrupted term TERM 8 130 --epochs 2 --loader-threads 1
+    interrupted term TERM 20 130 --epochs 2 --loader-threads 1
     train --out term --resume --loader-threads 3 || fail "resume after SIGTERM"
     same_runs whole term
 }
@@ -104,9 +112,9 @@ case_resume_evaluation() {
 }
 
 case_resume_kill() {
-    make_data data 88 20
+    make_data data 280 20
     train --out whole --epochs 2 --checkpoint-steps 2 || fail "the whole run"
-    interrupted kill KILL 5 137 --epochs 2 --checkpoint-steps 2
+    interrupted kill KILL 9 137 --epochs 2 --checkpoint-steps 2
     train --out kill --resume || fail "resume after kill -9"
     same_runs whole kill
     # Killed before the first checkpoint: from the beginning.
@@ -127,6 +135,150 @@ case_more_epochs() {
     train --out part --resume || fail "resume of a finished run"
     grep -q "^result: accuracy=" log || fail "no result"
     cmp before part/checkpoints/last.safetensors || fail "a finished run changed"
+    grep -q "part is finished: nothing is left to do; a larger --epochs goes on" log || fail "no way on is named"
+    cp part/summary.json before
+    train --out part --resume --quiet || fail "resume of a finished run"
+    cmp before part/summary.json || fail "the summary of a finished run changed"
+    [ "$(sed 's/ seconds=.*//' log)" = "result: accuracy=$(summary part accuracy | xargs printf %.4f) loss=$(
+        summary part loss | xargs printf %.4f) images_per_s=$(summary part images_per_s | xargs printf %.1f)" ] ||
+        fail "another result of a finished run"
+    # No way back.
+    refused 2 "the run stands in epoch 2, past --epochs 1" "$bin/classify-train" --out part --resume --epochs 1
+    refused 2 "the run stands at step 6, past --max-steps 4; give a larger one or 0" \
+        "$bin/classify-train" --out part --resume --max-steps 4
+    cmp before part/summary.json || fail "a refused resume changed the summary"
+    # From the first moment on it is not finished any more.
+    cp -r part longer
+    interrupted longer KILL 7 137 --resume --epochs 200
+    [ "$(summary longer finished)" = false ] || fail "a run that was given more epochs is finished"
+    "$bin/classify-train" --out part --resume --max-steps 5 --epochs 3 >log 2>&1 && fail "--max-steps 5 at step 6"
+    train --out part --resume --max-steps 7 --epochs 3 || fail "one more step"
+    [ "$(summary part step)" = 7 ] || fail "not at step 7"
+    train --out part --resume || fail "resume of a run that --max-steps ended"
+    grep -q "a larger --max-steps goes on" log || fail "--max-steps is not named"
+}
+
+# Time counts though it is not in checkpoints; a folder is read and written by its owner alone.
+case_summary() {
+    make_data data 88 20
+    interrupted run INT 3 130 --epochs 2
+    local first
+    first=$(summary run seconds)
+    perl -e 'exit !($ARGV[0] > 0)' "$first" || fail "no seconds after a stop in mid-epoch"
+    [ "$(summary run finished)" = false ] && [ "$(summary run step)" -ge 3 ] || fail "the summary of a stopped run"
+    train --out run --resume || fail "resume"
+    perl -e 'exit !($ARGV[0] > $ARGV[1])' "$(summary run seconds)" "$first" || fail "seconds of the stop are lost"
+    # What a killed process leaves is removed; what is not ours stays.
+    touch run/summary.json.tmp-77 run/checkpoints/{last,best}.safetensors.tmp-77 \
+        run/predictions/epoch-0001.png.tmp-77 run/notes.tmp-77
+    train --out run --resume --epochs 3 || fail "resume beside leftovers"
+    [ "$(find run -name '*.tmp-*')" = run/notes.tmp-77 ] || fail "leftovers: $(find run -name '*.tmp-*')"
+    # The lock comes before the checkpoint.
+    echo broken >run/checkpoints/last.safetensors
+    refused 2 "another process is training" flock run "$bin/classify-train" --out run --resume --epochs 4
+}
+
+# The best checkpoint is written first: a run that dies between the two loses nothing.
+case_best_first() {
+    make_data data 40 20
+    train --out whole --epochs 2 || fail "the whole run"
+    mkdir -p run/checkpoints/best.safetensors/in_the_way
+    train --out run --epochs 2
+    [ $? = 1 ] || fail "no failure"
+    grep -q "best.safetensors: cannot be written" log || fail "the error does not name the file"
+    "$bin/lamina" info run/checkpoints/last.safetensors >out 2>&1 || fail "the last checkpoint is damaged"
+    grep -q "^best " out && fail "the last checkpoint has a best score whose weights are lost"
+    rm -r run/checkpoints/best.safetensors
+    train --out run --resume || fail "resume"
+    same_runs whole run
+    for key in metrics_lines memory_lines; do
+        [ "$(text whole/checkpoints/best.safetensors $key)" -gt 0 ] || fail "no $key in the best checkpoint"
+    done
+    train --out steps --epochs 1 --max-steps 2 || fail "a run that ends in mid-epoch"
+    cmp steps/checkpoints/last.safetensors steps/checkpoints/best.safetensors ||
+        fail "last and best of one evaluation differ"
+}
+
+# A signal while kernels are measured ends at once and leaves nothing.
+case_stop_measuring() {
+    make_data data 40 20
+    "$bin/classify-train" "${options[@]}" --model resnet110 --batch 40 --tuning measure --out run >log 2>&1 &
+    local pid=$!
+    for _ in $(seq 6000); do
+        grep -q "measuring kernels" log && break
+        sleep 0.02
+    done
+    grep -q "  total " log || fail "no forecast before the measuring"
+    kill -TERM $pid
+    wait $pid
+    [ $? = 130 ] || fail "exit status not 130"
+    grep -q "stopped while measuring" log || fail "the stop was not seen while measuring"
+    [ -e run ] && fail "the stopped run left a folder"
+    return 0
+}
+
+# make_images FOLDER COUNT: a folder data set of two classes, the pictures of an earlier run.
+make_images() {
+    for class in cat dog; do
+        mkdir -p "$1/train/$class" "$1/val/$class"
+        for i in $(seq "$2"); do
+            cp image.png "$1/train/$class/$i.png"
+            cp image.png "$1/val/$class/$i.png"
+        done
+    done
+}
+
+# A resumed run goes on with the same data, wherever it lies; anything else is refused.
+case_changed_data() {
+    make_data data 40 20
+    train --out first --epochs 1 || fail "the first run"
+    cp first/predictions/epoch-0001.png image.png
+    make_images fd 5
+    local resume=("$bin/classify-train" --out run --resume --epochs 2)
+    options=(--model resnet20 --data folder:fd --image-size 16 --batch 4 --tuning fixed)
+    train --out run --epochs 1 || fail "a run on folders"
+    cp image.png fd/train/dog/6.png
+    refused 2 "fd: has 11 samples, the run was trained on 10; put the data back or start a new run" "${resume[@]}"
+    rm fd/train/dog/6.png && cp image.png fd/val/cat/6.png
+    refused 2 "fd, validation part: has 11 samples, the run was validated on 10" "${resume[@]}"
+    rm fd/val/cat/6.png && mv fd/train/dog/5.png fd/train/cat/6.png
+    refused 2 "fd: has other samples or labels than the run was trained on" "${resume[@]}"
+    mv fd/train/cat/6.png fd/train/dog/5.png
+    mv fd/train/dog fd/train/fox && mv fd/val/dog fd/val/fox
+    refused 2 "fd: class 1 is 'fox' there, 'dog' in the network" "${resume[@]}"
+    refused 2 "fd: class 1 is 'fox' there, 'dog' in the network" "$bin/lamina" eval run --data folder:fd
+    mv fd/train/fox fd/train/dog && mv fd/val/fox fd/val/dog
+    cp -r fd fv && mv fv/train/cat fv/train/ant && mv fv/val/cat fv/val/ant
+    refused 2 "fv: class 0 is 'ant' there, 'cat' in the network" \
+        "$bin/classify-train" "${options[@]}" --val folder:fv --out none
+    # Another folder, and the data somewhere else.
+    mkdir elsewhere
+    (cd elsewhere && "$bin/classify-train" --out ../run --resume --epochs 2 >../log 2>&1) ||
+        fail "resume from another folder"
+    (cd elsewhere && "$bin/lamina" eval ../run >../out 2>../log) || fail "eval from another folder"
+    mv fd moved
+    refused 2 "fd: does not exist" "$bin/classify-train" --out run --resume --epochs 3
+    train --out run --resume --epochs 3 --data folder:moved || fail "resume with data that was moved"
+    # One label of a packed set.
+    options=(--model resnet20 --data cifar10:data --batch 16 --tuning fixed)
+    train --out packed --epochs 1 || fail "a run on a packed set"
+    printf '\005' | dd of=data/data_batch_1.bin conv=notrunc status=none
+    refused 2 "has other samples or labels" "$bin/classify-train" --out packed --resume --epochs 2
+}
+
+# Names that no checkpoint could hold.
+case_not_utf8() {
+    make_data data 40 20
+    train --out first --epochs 1 || fail "the first run"
+    cp first/predictions/epoch-0001.png image.png
+    make_images fd 2
+    local t=("$bin/classify-train" --model resnet20 --image-size 16 --tuning fixed --out none)
+    cp -r fd $'f\377'
+    refused 2 "is not UTF-8" "${t[@]}" --data $'folder:f\377'
+    mv fd/train/dog $'fd/train/\377' && mv fd/val/dog $'fd/val/\377'
+    refused 2 "is not UTF-8; rename the class" "${t[@]}" --data folder:fd
+    [ -e none ] && fail "a refused run left a folder"
+    return 0
 }
 
 case_rerun() {
@@ -171,7 +323,7 @@ case_full_disk() {
     (ulimit -f 200; train --out run --resume --epochs 3)
     local got=$?
     [ "$got" = 1 ] || fail "exit status $got on a full disk, not 1"
-    grep -q "last.safetensors: cannot be written: File too large" log || fail "the error does not name the file"
+    grep -Eq "(last|best).safetensors: cannot be written: File too large" log || fail "the error does not name the file"
     cmp before run/checkpoints/last.safetensors || fail "the old checkpoint is damaged"
     [ -z "$(find run -name '*.tmp-*')" ] || fail "a half-written file is left"
     train --out run --resume || fail "resume after the disk has room again"
@@ -227,6 +379,10 @@ case_bad_input() {
     refused 2 "--memory-limit: 'much'" "$t" $r --memory-limit much
     refused 2 "the limit is 1.0 MiB" "$t" $r --batch 16 --memory-limit 1M
     grep -q "activations" out || fail "the forecast is not printed before the refusal"
+    refused 2 "the machine has " "$t" $r --batch 65536 --image-size 1024
+    grep -q "activations" out || fail "the forecast is not printed before the refusal"
+    refused 2 "the machine has " "$t" --model resnet20 --data cifar10:data --out none --batch 65536 --image-size 1024
+    grep -q "measuring" out && fail "a run that cannot fit is measured"
     refused 2 "fewer than a batch" "$t" $r --batch 64 --last-batch drop
     refused 2 "--lr-schedule step needs --milestones" "$t" $r --lr-schedule step
     refused 2 "ascending" "$t" $r --lr-schedule step --milestones 5,3
@@ -258,6 +414,26 @@ case_bad_input() {
     grep -q "text.png: is neither PNG nor JPEG" log || fail "the bad image is not named"
 }
 
+# The commands refuse before they work: nothing is written, nothing is run for half an hour first.
+case_bad_commands() {
+    make_data data 40 20
+    mkdir empty && touch afile
+    refused 2 "empty: is a folder without checkpoints" "$bin/lamina" info empty
+    refused 2 "empty: is a folder without checkpoints" "$bin/lamina" eval empty
+    train --out run --epochs 1 || fail "the run"
+    refused 2 "--devices names 2 devices" "$bin/lamina" eval run --devices cpu:0,cpu:1
+    refused 2 "--json: nowhere/x.json: cannot be written: there is no folder" \
+        "$bin/lamina" eval run --json nowhere/x.json
+    [ -s out ] && fail "eval worked before it looked at --json"
+    refused 2 "--out: afile: is a file, not a folder" "$bin/lamina" eval run --out afile
+    [ -s out ] && fail "eval worked before it looked at --out"
+    refused 2 "nowhere/x.json: cannot be written" "$bin/lamina-bench" step --json nowhere/x.json --steps 1 \
+        --batch 2 --model resnet20 --tuning fixed
+    [ -s out ] && fail "the benchmark worked before it looked at --json"
+    refused 2 "afile: is a file, not a folder" "$bin/classify-train" "${options[@]}" --out afile
+    refused 2 "afile/run: cannot be written: afile is a file" "$bin/classify-train" "${options[@]}" --out afile/run
+}
+
 # The commands do what they say.
 case_commands() {
     make_data data 40 20
@@ -281,6 +457,77 @@ case_commands() {
     peak=$(perl -ne 'print $1 if /"cpu:[0-9-]+": ([0-9]+)/' run/summary.json)
     forecast=$(perl -ne 'print $1 if /"forecast_bytes": ([0-9]+)/' run/summary.json)
     [ "$peak" = "$forecast" ] || fail "forecast $forecast bytes, measured peak $peak"
+}
+
+# What is said of options, recipes and data that make no sense.
+case_messages() {
+    make_data data 40 20
+    local t="$bin/classify-train" r="--model resnet20 --data cifar10:data --batch 16 --tuning fixed --out none"
+    refused 2 "--resume needs --out" "$t" --resume
+    refused 2 "resnet20: has no dropout" "$t" $r --dropout 0.1
+    refused 2 "--checkpoint-every: 0 is out of range; it must be from 1 to 1000000" "$t" $r --checkpoint-every 0
+    refused 2 "classify-train: --data: /none: does not exist" "$t" --model resnet20 --data cifar10:/none
+    refused 2 "classify-train: --val: /none: does not exist" "$t" $r --val cifar10:/none
+    refused 2 "LAMINA_ISA=foo: is neither v3" env LAMINA_ISA=foo "$t" $r
+    echo 'recipe = circle.ini' >circle.ini
+    refused 2 "classify-train: circle.ini:1: circle.ini: names itself" "$t" --recipe circle.ini
+    printf 'batch = 8\n[tuning]\n1 = nonsense\n\n2 = a = b\n' >tuning.ini
+    refused 2 "classify-train: tuning.ini:3: 'nonsense' is not 'key = choice'" "$t" --recipe tuning.ini
+    refused 2 "stepp: no such command; did you mean step?" "$bin/lamina-bench" stepp
+    "$bin/lamina-bench" --version | grep -q "^lamina-bench [0-9]" || fail "version of lamina-bench"
+    [ -e none ] && fail "a refused run left a folder"
+    train --out far --devices cpu:1000 --max-steps 1 || fail "a core that is not there"
+    grep -q "cpu:1000: this process may use [0-9]* core" log || fail "no notice of a core that is not there"
+    "$bin/lamina" info far >out && grep -q "step 1: 0 epochs and 1 batch done" out || fail "info's position"
+    train --out nan --lr 1e3 --clip-norm 0 --momentum 0.99 --warmup-epochs 0 --weight-decay 10 --epochs 3 &&
+        fail "a rate of 1000 is fine"
+    [ "$(grep -o 'step [0-9]' log | wc -l)" = 1 ] || fail "not one step in the message of a NaN"
+}
+
+case_bad_samples() {
+    make_data data 40 20
+    printf '\377' | dd of=data/test_batch.bin conv=notrunc status=none
+    "$bin/lamina" check --data cifar10:data >out 2>log
+    grep -qx "data/test_batch.bin:0: label 255 of record 0 (byte 0) is not in 0..9" out || fail "the bad label's line"
+    grep -q "1 bad sample; --on-bad skip trains without it" log || fail "the count of one bad sample"
+    train --on-bad skip --out run --epochs 1 || fail "--on-bad skip"
+    grep -q "cifar10:$work/data: 1 of 20 validation samples left out; lamina check" log || fail "no notice of what is left out"
+    # Not the sample's fault: nothing is left out.
+    mkdir -p folder/a folder/b
+    cp run/predictions/epoch-0001.png folder/a/1.png
+    cp run/predictions/epoch-0001.png folder/b/1.png
+    ln -s nowhere folder/b/2.png
+    refused 2 "folder/b/2.png: cannot be opened" "$bin/classify-train" --model resnet20 --data folder:folder \
+        --val folder:folder --image-size 32 --on-bad skip --out none
+}
+
+# As many classes, but others.
+case_class_names() {
+    make_data data 40 20
+    cp -r data other && printf 'class %d\n' 10 11 12 13 14 15 16 17 18 19 >other/batches.meta.txt
+    cp -r data numbers && seq 0 9 >numbers/batches.meta.txt
+    train --out run --epochs 1 || fail "the run"
+    refused 2 "cifar10:other: class 0 is 'class 10' there, 'airplane' in the network" \
+        "$bin/lamina" eval run --data cifar10:other
+    refused 2 "shapes: class 0 is 'circle' there, 'airplane' in the network" "$bin/lamina" eval run --data shapes
+    refused 2 "cifar10:$work/other: class 0 is 'class 10' there" "$bin/classify-train" "${options[@]}" \
+        --val cifar10:other --out none
+    "$bin/lamina" eval run --data cifar10:numbers >out 2>log || fail "classes without names"
+}
+
+# A run's folder holds what lamina eval gives of its last weights.
+case_report() {
+    make_data data 40 20
+    printf 'a "%d"\n' 0 1 2 3 4 5 6 7 8 9 >data/batches.meta.txt
+    train --out run --epochs 2 --ema 0 || fail "the run"
+    head -1 run/confusion.csv | grep -qF ',"a ""0""","a ""1""",' || fail "quotes in confusion.csv"
+    [ -s run/confusion.png ] && grep -q '"confusion"' run/report.json || fail "files of the report"
+    "$bin/lamina" eval run/checkpoints/last.safetensors --out eval >out 2>log || fail "eval"
+    cmp run/confusion.csv eval/confusion.csv || fail "confusion matrices differ"
+    grep -Fxf run/report.txt out | cmp - run/report.txt || fail "reports differ"
+    cp run/confusion.csv before
+    train --out run --resume --ema 0 || fail "resume of a finished run"
+    cmp before run/confusion.csv || fail "resuming a finished run changed its report"
 }
 
 "case_$case_name" || fail "$case_name"

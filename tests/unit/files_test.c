@@ -169,12 +169,43 @@ static void test_folders(void **state) {
     assert_int_equal(lam_file_write(file, "x", 1), LAM_OK);
     assert_true(lam_path_exists(file));
     assert_false(lam_path_is_folder(file));
-    assert_int_equal(lam_make_folders(under), LAM_ERR_IO);
-    assert_int_equal(lam_make_folders(file), LAM_ERR_IO);
+    assert_int_equal(lam_make_folders(under), LAM_ERR_INVALID);
+    assert_int_equal(lam_make_folders(file), LAM_ERR_INVALID);
+    assert_non_null(strstr(lam_error_text(), "is a file, not a folder"));
+    /* The same asked beforehand, which makes nothing. */
+    char *later = inside(state, "later/deeper");
+    assert_int_equal(lam_check_output_folder(under), LAM_ERR_INVALID);
+    assert_int_equal(lam_check_output_folder(file), LAM_ERR_INVALID);
+    assert_int_equal(lam_check_output_folder(deep), LAM_OK);
+    assert_int_equal(lam_check_output_folder(later), LAM_OK);
+    assert_int_equal(lam_check_output_file(file), LAM_OK);
+    assert_int_equal(lam_check_output_file(under), LAM_ERR_INVALID);
+    assert_int_equal(lam_check_output_file(deep), LAM_ERR_INVALID);
+    assert_int_equal(lam_check_output_file(later), LAM_ERR_INVALID);
+    assert_false(lam_path_exists(later));
+    free(later);
     free(under);
     free(file);
     free(slash);
     free(deep);
+}
+
+static void test_absolute(void **state) {
+    (void)state;
+    char *here = getcwd(NULL, 0), *joined = lam_path_join(here, "a/b");
+    static const char *const same[] = {"a/b", "./a/b", ".//./a/b"};
+    for (int i = 0; i < 3; i++) {
+        char *path = lam_path_absolute(same[i]);
+        assert_string_equal(path, joined);
+        free(path);
+    }
+    char *dot = lam_path_absolute("."), *root = lam_path_absolute("/x/../y");
+    assert_string_equal(dot, here);
+    assert_string_equal(root, "/x/../y");
+    free(root);
+    free(dot);
+    free(joined);
+    free(here);
 }
 
 static void check_join(const char *folder, const char *name, const char *expected) {
@@ -283,6 +314,7 @@ int main(void) {
         IN_FOLDER(test_failed_rename_leaves_nothing),
         IN_FOLDER(test_unwritable_folder),
         IN_FOLDER(test_folders),
+        cmocka_unit_test(test_absolute),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_bytes_text),

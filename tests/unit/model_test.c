@@ -255,6 +255,7 @@ static void wrong_options_are_told(void **state) {
         {"resnet32", {32, 0, 10, 0}, LAM_ERR_INVALID, "channel"},
         {"resnet32", {32, 3, 0, 0}, LAM_ERR_INVALID, "class"},
         {"vit-tiny", {32, 3, 10, 1.0f}, LAM_ERR_INVALID, "dropout"},
+        {"resnet32", {32, 3, 10, 0.1f}, LAM_ERR_INVALID, "resnet32: has no dropout; leave --dropout out"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct lam_model *model = NULL;

@@ -216,8 +216,7 @@ static void expect_not_finite(bool gradient, int at, float bad, const char *name
     lam_device_upload(f->device, flat + at, &bad, sizeof bad);
     lam_device_download(f->device, before, lam_params_values(f->params), sizeof before);
     assert_int_equal(lam_optimizer_step(f->optimizer, 0.1f, 7), LAM_ERR_NOT_FINITE);
-    if (!strstr(lam_error_text(), name) || !strstr(lam_error_text(), "step 7") ||
-        (strstr(lam_error_text(), "gradient") != NULL) != gradient)
+    if (!strstr(lam_error_text(), name) || (strstr(lam_error_text(), "gradient") != NULL) != gradient)
         fail_msg("element %d: %s", at, lam_error_text());
     lam_device_download(f->device, after, lam_params_values(f->params), sizeof after);
     assert_memory_equal(before, after, sizeof before);
