@@ -30,6 +30,10 @@ struct lam_network {
      * evaluation graph gets field 0 alone. */
     const struct lam_field *fields;
     int field_count;
+    /* The same for evaluation, where field 0 is the same; the others go along with a batch to the last block, for the task to
+     * compare with. */
+    const struct lam_field *eval_fields;
+    int eval_field_count;
     const char *(*unit_name)(void *context, int unit, char *text, size_t size);
     /* Published cuts into `blocks` blocks: the last unit of each but the last. NULL: none are known. */
     lam_status (*paper_cuts)(void *context, int blocks, int *cuts);

@@ -19,6 +19,7 @@ struct chooser {
     double *unit, *aux; /* seconds, or FLOPs */
     char **names;
     size_t *limits;
+    bool *may_cut; /* a block of nothing but the head would have nothing to learn */
 };
 
 static lam_status no_memory(void) {
@@ -26,6 +27,11 @@ static lam_status no_memory(void) {
 }
 
 /* ---- blocks ---- */
+
+/* Micro-batches that a block has between forward and backward at once; `left`: blocks from it to the last. */
+static int in_flight(const struct lam_chain_options *o, int left) {
+    return o->all_in_flight || left > o->micro_batches ? o->micro_batches : left;
+}
 
 static lam_status create_blocks(const struct lam_chain_options *o, struct lam_chain *chain) {
     const struct lam_partition *cut = &chain->partition;
@@ -36,11 +42,14 @@ static lam_status create_blocks(const struct lam_chain_options *o, struct lam_ch
                                             .first = j ? cut->last_unit[j - 1] + 1 : 0,
                                             .last = cut->last_unit[j],
                                             .next_last = last ? 0 : cut->last_unit[j + 1],
-                                            .aux = last || o->evaluation_only ? NULL : o->aux,
+                                            .aux = last || o->evaluation_only || o->micro_batches ? NULL
+                                                                                                  : o->aux,
                                             .aux_options = o->aux_options,
                                             .batch = o->batch,
                                             .tail = o->tail,
                                             .evaluation_only = o->evaluation_only,
+                                            .micro_batches = o->micro_batches,
+                                            .in_flight = in_flight(o, cut->blocks - j),
                                             .precision = o->precision,
                                             .optimizer = o->optimizer,
                                             .tuning = o->tuning};
@@ -69,6 +78,7 @@ static void close_chooser(struct chooser *c) {
     free(c->unit);
     free(c->aux);
     free(c->limits);
+    free(c->may_cut);
 }
 
 static lam_status open_chooser(struct chooser *c, const struct lam_chain_options *o) {
@@ -79,7 +89,9 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
     c->aux = calloc(units, sizeof *c->aux);
     c->names = calloc(units, sizeof *c->names);
     c->limits = calloc((size_t)o->device_count, sizeof *c->limits);
-    if (!c->unit || !c->aux || !c->names || !c->limits) return no_memory();
+    c->may_cut = calloc(units, sizeof *c->may_cut);
+    if (!c->unit || !c->aux || !c->names || !c->limits || !c->may_cut) return no_memory();
+    for (int u = 0; u < network->units; u++) c->may_cut[u] = u + 1 < network->head_unit;
     for (int u = 0; u < network->units; u++) {
         char name[64];
         c->names[u] = strdup(network->unit_name(network->context, u, name, sizeof name));
@@ -158,10 +170,17 @@ static lam_status cut_by_times(const struct chooser *c, struct lam_partition *pa
 
 /* Measures units, cuts, runs the cut, corrects the units' times by that, and cuts again, until nothing gets faster. */
 static lam_status profile(struct chooser *c, struct lam_chain *chain) {
-    LAM_TRY(lam_profile_units(c->options, c->unit, c->aux));
+    struct lam_chain_options measured = *c->options;
+    if (measured
+            .micro_batches) { /* units cost what they cost in local learning, auxiliary networks nothing */
+        measured.micro_batches = 0;
+        LAM_TRY(lam_aux_find("dgl", &measured.aux));
+    }
+    LAM_TRY(lam_profile_units(&measured, c->unit, c->aux));
+    for (int u = 0; c->options->micro_batches && u < measured.network->units; u++) c->aux[u] = 0;
     LAM_TRY(cut_by_times(c, &chain->partition));
     struct lam_partition best = chain->partition;
-    if (c->options->device_count == 1) return LAM_OK;
+    if (c->options->device_count == 1 || c->options->micro_batches) return LAM_OK;
     double least = 1e30;
     for (int move = 0; move < MOST_MOVES; move++) {
         double slowest;
@@ -234,6 +253,9 @@ static lam_status cut_by_list(struct chooser *c, struct lam_chain *chain) {
 }
 
 static lam_status choose(struct chooser *c, struct lam_chain *chain) {
+    bool chosen_here = !c->options->partition || !strcmp(c->options->partition, "profiled") ||
+                       !strcmp(c->options->partition, "uniform");
+    if (chosen_here) c->problem.may_cut = c->may_cut;
     const char *how = c->options->partition ? c->options->partition : "profiled";
     if (c->options->blocks == 1) {
         int last = c->options->network->units - 1;

@@ -28,6 +28,9 @@ struct lam_chain_options {
     const char *partition;     /* NULL: profiled */
     const struct lam_aux *aux; /* blocks > 1 */
     struct lam_aux_options aux_options;
+    int micro_batches; /* 0: local learning; else end-to-end pipelines, one block per device */
+    bool
+        all_in_flight; /* gpipe: a device keeps all micro-batches; 1f1b: as many as devices follow, itself included */
     int batch, tail;
     bool evaluation_only;
     enum lam_dtype precision;

@@ -110,6 +110,11 @@ void lam_worker_delay(struct worker *worker);
 lam_status lam_worker_fill(const struct worker *worker, int block, const struct message *from,
                            struct message *to);
 
+lam_status lam_worker_name_batch(const struct message *in, lam_status status);
+
+/* Of field `field` for a batch; 0: there is none. */
+size_t lam_pipeline_field_bytes(const struct lam_field *fields, int count, int field, int batch);
+
 /* The hook of a block's output; context: a struct hook. */
 void lam_worker_output_done(void *context);
 

@@ -37,14 +37,25 @@ static lam_status find_stages(struct lam_pipeline *p) {
     return LAM_OK;
 }
 
+size_t lam_pipeline_field_bytes(const struct lam_field *fields, int count, int field, int batch) {
+    if (field >= count) return 0;
+    return (size_t)lam_shape_count(fields[field].shape) * lam_dtype_bytes(fields[field].dtype) *
+           (size_t)batch;
+}
+
+/* What a slot holds of field f: in training or in evaluation, whichever takes more. */
+static size_t field_room(const struct lam_pipeline *p, int j, int f) {
+    const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
+    const struct lam_network *n = o->network;
+    size_t training = lam_pipeline_field_bytes(n->fields, n->field_count, f, o->batch);
+    size_t evaluation = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, o->batch);
+    return training > evaluation ? training : evaluation;
+}
+
 /* Bytes of one slot before block j: the activation and the fields but the first. */
 static size_t slot_bytes(const struct lam_pipeline *p, int j) {
-    const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
-    const struct lam_network *network = options->network;
     size_t bytes = lam_block_output_bytes(p->options.blocks[j - 1]);
-    for (int f = 1; f < network->field_count; f++)
-        bytes += (size_t)lam_shape_count(network->fields[f].shape) *
-                 lam_dtype_bytes(network->fields[f].dtype) * (size_t)options->batch;
+    for (int f = 1; f < LAM_MAX_FIELDS; f++) bytes += field_room(p, j, f);
     return bytes;
 }
 
@@ -182,16 +193,11 @@ struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int de
 
 /* One allocation per part of a slot; they add up to slot_bytes. */
 static lam_status allocate_slot(struct lam_pipeline *p, int j, struct message *message) {
-    const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
     struct lam_device *device = p->links[j].device;
     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, lam_block_output_bytes(p->options.blocks[j - 1]),
                              &message->batch.data[0]));
-    for (int f = 1; f < options->network->field_count; f++) {
-        const struct lam_field *field = &options->network->fields[f];
-        size_t bytes =
-            (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)options->batch;
-        LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, bytes, &message->batch.data[f]));
-    }
+    for (int f = 1; f < LAM_MAX_FIELDS; f++)
+        LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, field_room(p, j, f), &message->batch.data[f]));
     return LAM_OK;
 }
 
@@ -205,13 +211,12 @@ static lam_status allocate_end_to_end(struct lam_pipeline *p, int j) {
                              (void **)&link->gradient));
     for (size_t i = 0; i < slots; i++)
         link->messages[i].batch.data[0] = link->activation + i * link->micro_bytes;
-    for (int f = 1; f < options->network->field_count; f++) {
-        const struct lam_field *field = &options->network->fields[f];
-        size_t bytes =
-            (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)options->batch;
+    for (int f = 1; f < LAM_MAX_FIELDS; f++) {
+        size_t stride = lam_pipeline_field_bytes(options->network->fields, options->network->field_count, f,
+                                                 options->batch / options->micro_batches);
         char *data;
-        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, bytes, (void **)&data));
-        for (size_t i = 0; i < slots; i++) link->messages[i].batch.data[f] = data + i * (bytes / slots);
+        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, field_room(p, j, f), (void **)&data));
+        for (size_t i = 0; data && i < slots; i++) link->messages[i].batch.data[f] = data + i * stride;
     }
     return LAM_OK;
 }
@@ -347,7 +352,16 @@ lam_status lam_pipeline_start(struct lam_pipeline *p, uint64_t step, bool fresh)
     return LAM_OK;
 }
 
-static void stop(struct lam_pipeline *p) {
+/* A batch that was handed in and never taken; its data is the loader's. */
+static void give_back(struct lam_pipeline *p) {
+    struct message *first = p->links ? p->links[0].messages : NULL;
+    if (!first) return;
+    if (first->loan) first->release(first->release_context, first->loan);
+    first->loan = NULL;
+    memset(first->batch.data, 0, sizeof first->batch.data);
+}
+
+void lam_pipeline_stop(struct lam_pipeline *p) {
     pthread_mutex_lock(&p->mutex);
     p->stopping = true;
     pthread_cond_broadcast(&p->moved);
@@ -355,7 +369,10 @@ static void stop(struct lam_pipeline *p) {
     if (p->workers && p->links && p->twins) poison(p);
     for (int d = 0; d < p->devices; d++)
         if (p->workers[d].running) pthread_join(p->workers[d].thread, NULL);
+    for (int d = 0; d < p->devices; d++) p->workers[d].running = false;
     if (p->watched) pthread_join(p->watchdog, NULL);
+    p->watched = false;
+    give_back(p);
 }
 
 /* End to end, the first slot's data are the whole batch's. */
@@ -373,13 +390,8 @@ static void destroy_link(struct link *link) {
 
 void lam_pipeline_destroy(struct lam_pipeline *p) {
     if (!p) return;
-    stop(p);
+    lam_pipeline_stop(p);
     for (int j = 0; j < p->blocks; j++) {
-        if (p->links && j == 0 && p->links[0].messages) {
-            struct message *first = &p->links[0].messages[0]; /* its data is the loader's */
-            if (first->loan) first->release(first->release_context, first->loan);
-            memset(first->batch.data, 0, sizeof first->batch.data);
-        }
         for (int i = 0; p->twins && i < p->twins[j].kept && p->twins[j].places; i++)
             lam_device_free(lam_block_device(p->options.blocks[j]), p->twins[j].places[i]);
         if (p->twins) free(p->twins[j].places);

@@ -103,6 +103,10 @@ lam_status lam_pipeline_evaluate(struct lam_pipeline *pipeline, struct lam_batch
 /* Waits until everything that was handed in is done. */
 lam_status lam_pipeline_drain(struct lam_pipeline *pipeline);
 
+/* Ends the workers, whatever they do; nothing can be handed in any more, and all batches have been given back. To be called
+ * before what batches came from is closed, after an error. */
+void lam_pipeline_stop(struct lam_pipeline *pipeline);
+
 /* Seconds of a device since the last reset, by what it did; under SEQUENTIAL waiting is the other devices' work. */
 struct lam_pipeline_times {
     double busy;    /* computing */

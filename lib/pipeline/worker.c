@@ -1,4 +1,5 @@
 /* What a device does with a batch: its blocks one after another, each handing on as early as it can. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -47,10 +48,6 @@ void lam_worker_output_done(void *context) {
     lam_queue_publish(hook->queue);
 }
 
-static size_t field_bytes(const struct lam_field *field, int batch) {
-    return (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype) * (size_t)batch;
-}
-
 lam_status lam_worker_fill(const struct worker *w, int block, const struct message *from,
                            struct message *to) {
     const struct lam_block_options *options = lam_block_options(w->pipeline->options.blocks[block]);
@@ -62,9 +59,12 @@ lam_status lam_worker_fill(const struct worker *w, int block, const struct messa
     to->batch.epoch = from->batch.epoch;
     to->batch.number = from->batch.number;
     memcpy(to->indices, from->batch.indices, (size_t)from->batch.count * sizeof *to->indices);
-    for (int f = 1; f < options->network->field_count; f++) {
-        if (from->kind == MESSAGE_EVALUATE) continue;
-        size_t bytes = field_bytes(&options->network->fields[f], from->batch.count);
+    bool training = from->kind == MESSAGE_TRAIN;
+    const struct lam_network *network = options->network;
+    const struct lam_field *fields = training ? network->fields : network->eval_fields;
+    int count = training ? network->field_count : network->eval_field_count;
+    for (int f = 1; f < count; f++) {
+        size_t bytes = lam_pipeline_field_bytes(fields, count, f, from->batch.count);
         LAM_TRY(
             backend->copy(lam_device_stream(w->stage.device), to->batch.data[f], from->batch.data[f], bytes));
     }
@@ -122,6 +122,19 @@ static void trace_step(struct worker *w, int block, uint64_t step, double begin,
     }
 }
 
+/* Puts "step, epoch, batch, samples" in front of the error of a step. */
+lam_status lam_worker_name_batch(const struct message *in, lam_status status) {
+    char text[512];
+    int used = snprintf(text, sizeof text, "step %llu (epoch %llu, batch %lld; samples",
+                        (unsigned long long)in->step + 1, (unsigned long long)in->batch.epoch + 1,
+                        (long long)in->batch.number + 1);
+    int shown = in->batch.count < 8 ? in->batch.count : 8;
+    for (int i = 0; i < shown; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, " %lld", (long long)in->batch.indices[i]);
+    snprintf(text + used, sizeof text - (size_t)used, "%s)", in->batch.count > shown ? " ..." : "");
+    return lam_fail_in(status, text);
+}
+
 static lam_status train(struct worker *w, int block, const struct message *in, struct message *out) {
     struct lam_pipeline *p = w->pipeline;
     struct lam_block_step step = {.batch = &in->batch,
@@ -133,7 +146,9 @@ static lam_status train(struct worker *w, int block, const struct message *in, s
         .block = block, .of = p->options.blocks[block], .batch = &in->batch, .step = in->step};
     double begin = lam_seconds();
     w->forward_end = 0;
-    LAM_TRY(lam_block_train(p->options.blocks[block], &step, &told.loss));
+    lam_status status = lam_block_train(p->options.blocks[block], &step, &told.loss);
+    if (status == LAM_ERR_NOT_FINITE) return lam_worker_name_batch(in, status);
+    LAM_TRY(status);
     lam_worker_delay(w);
     LAM_TRY(lam_worker_publish(w, block));
     double end = lam_seconds();

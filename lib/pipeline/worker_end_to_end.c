@@ -122,7 +122,9 @@ static lam_status forward(struct batch_run *r, int m) {
     }
     float loss;
     double begin = lam_seconds();
-    LAM_TRY(lam_block_micro_forward(w->pipeline->options.blocks[r->block], &micro, &loss));
+    lam_status status = lam_block_micro_forward(w->pipeline->options.blocks[r->block], &micro, &loss);
+    if (status == LAM_ERR_NOT_FINITE) return lam_worker_name_batch(r->in[m], status);
+    LAM_TRY(status);
     r->loss += (double)loss * r->in[m]->batch.count / r->samples;
     worked(w, LAM_TRACE_FORWARD, r->in[m]->step, begin);
     if (behind) lam_queue_publish(behind->queue);

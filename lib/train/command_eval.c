@@ -47,7 +47,7 @@ static lam_status evaluate(const struct lam_task *const *tasks, const char *path
     if (status == LAM_OK) {
         struct lam_evaluation evaluation = {.task = trained.task,
                                             .state = trained.state,
-                                            .block = trained.block,
+                                            .pipeline = trained.pipeline,
                                             .batch = trained.batch,
                                             .config = &trained.settings.config};
         status = lam_evaluate(&evaluation, scores, &count);

@@ -18,6 +18,7 @@
 static const char *const last_batches[] = {"keep", "drop", NULL};
 static const char *const on_bads[] = {"stop", "skip", NULL};
 static const char *const methods[] = {"none", "dgl", "infopro", "glcan", "mlaan", NULL};
+static const char *const branches[] = {"both", "lb", "ema", "neither", NULL};
 static const char *const pipelines[] = {"sequential", "ppll", "gpipe", "1f1b", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
 static const char *const tunings[] = {"fixed", "measure", NULL};
@@ -56,7 +57,18 @@ static const struct lam_option table[] = {
         .help = "how blocks take turns"),
     ROW("partition", TEXT, partition, "profiled", GROUP, .placeholder = "profiled|paper|uniform|CUTS",
         .help = "where blocks are cut"),
-    ROW("queue", INT, queue, "2", GROUP, RANGE(1, 1024), .help = "batches that may wait between blocks"),
+    ROW("queue", INT, queue, "2", GROUP, RANGE(1, 1024),
+        .help = "ppll: batches handed over to a device and not finished"),
+    ROW("micro-batches", INT, micro_batches, "4", GROUP, RANGE(1, 256),
+        .help = "gpipe, 1f1b: parts of a batch; batch norm sees each alone"),
+    ROW("ema-momentum", NUMBER, ema_momentum, "0.995", GROUP, RANGE(0, 0.9999999),
+        .help = "glcan: of the twins of the next block's units, per step"),
+    ROW("glcan-branches", CHOICE, glcan_branches, "both", GROUP, .choices = branches,
+        .help = "glcan: branches of the global part; neither = dgl"),
+    ROW("glcan-depth", INT, glcan_depth, "1", GROUP, RANGE(1, 16),
+        .help = "glcan: units of the next block that the global part stands for"),
+    ROW("glcan-fixed-mix", BOOL, glcan_fixed_mix, "no", GROUP,
+        .help = "glcan: the weight of the two branches is not trained"),
 #undef GROUP
 #define GROUP .group = "Training"
     ROW("epochs", INT, epochs, "10", GROUP, RANGE(1, 1000000), .flags = LAM_OPTION_RESUMABLE,
@@ -132,31 +144,70 @@ struct lam_option_table lam_config_table(struct lam_config *config) {
 
 /* ---- what this version refuses ---- */
 
-static lam_status check_local_learning(const struct lam_config *config, const struct lam_options *options) {
-    if (config->method != 0)
-        return lam_fail(LAM_ERR_UNSUPPORTED,
-                        "--method %s: local learning is not in this version; use --method none",
-                        methods[config->method]);
-    if (config->blocks != 1)
-        return lam_fail(LAM_ERR_UNSUPPORTED,
-                        "--blocks %lld: this version trains one block, end to end; use --blocks 1",
+const char *lam_method_name(int method) {
+    return methods[method];
+}
+
+static bool end_to_end(const struct lam_config *config) {
+    return config->schedule == LAM_PIPELINE_GPIPE || config->schedule == LAM_PIPELINE_1F1B;
+}
+
+static bool is_list(const char *partition) {
+    return strcmp(partition, "profiled") != 0 && strcmp(partition, "paper") != 0 &&
+           strcmp(partition, "uniform") != 0;
+}
+
+/* Methods and schedules that do not go together, with what would. */
+static lam_status check_local_learning(const struct lam_config *config) {
+    const char *method = methods[config->method], *schedule = pipelines[config->schedule];
+    if (config->method == LAM_METHOD_INFOPRO || config->method == LAM_METHOD_MLAAN)
+        return lam_fail(LAM_ERR_UNSUPPORTED, "--method %s: is not in this version; there are dgl and glcan",
+                        method);
+    if (end_to_end(config) && config->method != LAM_METHOD_NONE)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--schedule %s trains end to end; use --method none, or --schedule ppll", schedule);
+    if (end_to_end(config) && config->batch % config->micro_batches != 0)
+        return lam_fail(LAM_ERR_INVALID, "--micro-batches %lld do not divide --batch %lld",
+                        (long long)config->micro_batches, (long long)config->batch);
+    if (!end_to_end(config) && config->blocks > 1 && config->method == LAM_METHOD_NONE)
+        return lam_fail(
+            LAM_ERR_INVALID,
+            "--blocks %lld needs something for each to learn from: --method dgl or glcan; or --schedule "
+            "gpipe or 1f1b, which train end to end",
+            (long long)config->blocks);
+    if (config->blocks == 1 && is_list(config->partition))
+        return lam_fail(LAM_ERR_INVALID, "--partition %.60s: say also how many --blocks that makes",
+                        config->partition);
+    return LAM_OK;
+}
+
+/* Each device has a block at least; end to end exactly one. */
+static lam_status check_devices(const struct lam_config *config) {
+    char **names;
+    size_t *limits;
+    int count;
+    LAM_TRY(lam_config_devices(config, &names, &limits, &count));
+    lam_config_free_devices(names, limits, count);
+    if (count > config->blocks && config->blocks == 1)
+        return lam_fail(
+            LAM_ERR_INVALID,
+            "--devices: one block trains on one device; write cpu:0-%d for %d cores, or use --blocks %d",
+            count - 1, count, count);
+    if (count > config->blocks)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--devices: %d devices for %lld blocks; use more --blocks or fewer devices", count,
                         (long long)config->blocks);
-    if (config->schedule != 0)
-        return lam_fail(LAM_ERR_UNSUPPORTED,
-                        "--schedule %s: pipelines are not in this version; use --schedule sequential",
-                        pipelines[config->schedule]);
-    if (lam_options_given(options, "partition") && strcmp(config->partition, "profiled") != 0)
-        return lam_fail(LAM_ERR_UNSUPPORTED,
-                        "--partition: there is nothing to cut with one block; leave it out");
-    if (config->queue != 2)
-        return lam_fail(LAM_ERR_UNSUPPORTED, "--queue: there are no queues with one block; leave it out");
+    if (end_to_end(config) && count != config->blocks)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--schedule %s has one block per device; there are %lld blocks and %d devices",
+                        pipelines[config->schedule], (long long)config->blocks, count);
     return LAM_OK;
 }
 
 lam_status lam_config_check(const struct lam_config *config, const struct lam_options *options) {
     if (config->resume && !*config->out)
         return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
-    LAM_TRY(check_local_learning(config, options));
+    LAM_TRY(check_local_learning(config));
     if (!*config->model)
         return lam_fail(LAM_ERR_INVALID, "--model is missing; say --model resnet20, or --recipe FILE");
     if (config->threads && strcmp(config->devices, "auto") != 0)
@@ -165,11 +216,8 @@ lam_status lam_config_check(const struct lam_config *config, const struct lam_op
                         config->devices);
     struct lam_schedule schedule;
     LAM_TRY(lam_config_schedule(config, 1000, &schedule));
-    char *name;
-    size_t limit;
-    LAM_TRY(lam_config_one_device(config, &name, &limit));
-    free(name);
-    return LAM_OK;
+    (void)options;
+    return check_devices(config);
 }
 
 /* ---- what options resolve to ---- */
@@ -245,6 +293,32 @@ static lam_status parse_limits(const char *text, size_t *limits, int count) {
     return LAM_OK;
 }
 
+/* auto: all cores as one device; for a pipeline as one device per block, or as many as there are cores. */
+static lam_status device_names(const struct lam_config *config, const char *text, char ***names, int *count) {
+    LAM_TRY(lam_device_list_parse(text, names, count));
+    int first, last;
+    bool pipeline = config->schedule != LAM_PIPELINE_SEQUENTIAL && config->blocks > 1;
+    if (!pipeline || *count != 1 || strcmp(config->devices, "auto") != 0) return LAM_OK;
+    if (sscanf((*names)[0], "cpu:%d-%d", &first, &last) != 2) return LAM_OK;
+    int cores = last - first + 1, devices = config->blocks < cores ? (int)config->blocks : cores;
+    char list[4096];
+    size_t used = 0;
+    for (int d = 0; d < devices && used < sizeof list; d++) {
+        int begin = first + cores * d / devices, end = first + cores * (d + 1) / devices - 1;
+        used += (size_t)snprintf(list + used, sizeof list - used, begin < end ? "%scpu:%d-%d" : "%scpu:%d",
+                                 d ? "," : "", begin, end);
+    }
+    free((*names)[0]);
+    free(*names);
+    return lam_device_list_parse(list, names, count);
+}
+
+void lam_config_free_devices(char **names, size_t *limits, int count) {
+    for (int i = 0; i < count; i++) free(names[i]);
+    free(names);
+    free(limits);
+}
+
 lam_status lam_config_devices(const struct lam_config *config, char ***names, size_t **limits, int *count) {
     char cores[32];
     const char *text = config->devices;
@@ -253,7 +327,7 @@ lam_status lam_config_devices(const struct lam_config *config, char ***names, si
         snprintf(cores, sizeof cores, "cpu:0-%lld", (long long)config->threads - 1);
         text = cores;
     }
-    LAM_TRY(lam_device_list_parse(text, names, count));
+    LAM_TRY(device_names(config, text, names, count));
     *limits = calloc((size_t)*count, sizeof **limits);
     lam_status status = *limits ? parse_limits(config->memory_limit, *limits, *count)
                                 : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");

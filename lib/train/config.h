@@ -11,6 +11,7 @@
 #include "base/options.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
+#include "pipeline/pipeline.h"
 
 struct lam_config {
     /* Data */
@@ -23,8 +24,11 @@ struct lam_config {
     /* Model and method */
     char *model;
     int method, schedule;
-    int64_t blocks, queue;
+    int64_t blocks, queue, micro_batches, glcan_depth;
     char *partition;
+    double ema_momentum;
+    int glcan_branches; /* enum lam_glcan_branches */
+    bool glcan_fixed_mix;
     /* Training */
     int64_t epochs, max_steps, seed;
     int precision; /* 0 f32, 1 bf16 */
@@ -45,6 +49,11 @@ struct lam_config {
     int64_t checkpoint_epochs, checkpoint_steps, eval_epochs, log_steps, samples_shown;
 };
 
+/* config->method; config->schedule is an enum lam_pipeline_schedule */
+enum lam_method { LAM_METHOD_NONE, LAM_METHOD_DGL, LAM_METHOD_INFOPRO, LAM_METHOD_GLCAN, LAM_METHOD_MLAAN };
+enum lam_glcan_branches { LAM_GLCAN_BOTH, LAM_GLCAN_LB, LAM_GLCAN_EMA, LAM_GLCAN_NEITHER };
+const char *lam_method_name(int method);
+
 enum lam_last_batch { LAM_LAST_BATCH_KEEP, LAM_LAST_BATCH_DROP };
 enum lam_on_bad { LAM_ON_BAD_STOP, LAM_ON_BAD_SKIP };
 
@@ -61,6 +70,7 @@ lam_status lam_config_schedule(const struct lam_config *config, uint64_t steps_p
 /* Device names and their limits in bytes (0 = none), from devices, threads and memory_limit. Free each name
  * and both arrays with free(). */
 lam_status lam_config_devices(const struct lam_config *config, char ***names, size_t **limits, int *count);
+void lam_config_free_devices(char **names, size_t *limits, int count);
 /* The same where only one device is of use: more are refused. free() the name. */
 lam_status lam_config_one_device(const struct lam_config *config, char **name, size_t *limit);
 

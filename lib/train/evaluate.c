@@ -1,15 +1,27 @@
 #include "train/evaluate.h"
 
+static void give_back(void *loader, struct lam_batch *batch) {
+    lam_loader_release(loader, batch);
+}
+
 static lam_status one_batch(const struct lam_evaluation *e, struct lam_loader *loader, bool *done) {
     struct lam_batch *batch;
     if (e->stop && e->stop()) return lam_fail(LAM_ERR_STOPPED, "stopped during evaluation");
     LAM_TRY(lam_loader_next(loader, &batch));
     *done = batch == NULL;
-    if (!batch) return LAM_OK;
-    lam_status status = lam_block_evaluate(e->block, batch, NULL);
-    if (status == LAM_OK) status = e->task->eval_batch(e->state, e->block, batch);
-    lam_loader_release(loader, batch);
-    return status;
+    return batch ? lam_pipeline_evaluate(e->pipeline, batch, give_back, loader) : LAM_OK;
+}
+
+/* All batches; after an error nothing of the loader is in use any more. */
+static lam_status all_batches(const struct lam_evaluation *e, struct lam_loader *loader) {
+    lam_status status = lam_loader_start(loader, 0, 0);
+    for (bool done = false; status == LAM_OK && !done;) status = one_batch(e, loader, &done);
+    struct lam_error error;
+    lam_error_save(&error, status);
+    lam_status drained = lam_pipeline_drain(e->pipeline);
+    if (drained != LAM_OK && status == LAM_OK) lam_error_save(&error, drained);
+    if (drained != LAM_OK) lam_pipeline_stop(e->pipeline);
+    return lam_error_restore(&error);
 }
 
 lam_status lam_evaluate(const struct lam_evaluation *evaluation, struct lam_score *scores, int *count) {
@@ -27,9 +39,8 @@ lam_status lam_evaluate(const struct lam_evaluation *evaluation, struct lam_scor
     options.fields = task->eval_fields(evaluation->state, &options.field_count);
     struct lam_loader *loader;
     LAM_TRY(task->eval_begin(evaluation->state));
-    LAM_TRY(lam_loader_create(&options, lam_block_device(evaluation->block), &loader));
-    lam_status status = lam_loader_start(loader, 0, 0);
-    for (bool done = false; status == LAM_OK && !done;) status = one_batch(evaluation, loader, &done);
+    LAM_TRY(lam_loader_create(&options, lam_pipeline_stage(evaluation->pipeline, 0)->device, &loader));
+    lam_status status = all_batches(evaluation, loader);
     lam_loader_destroy(loader);
     return status == LAM_OK ? task->eval_end(evaluation->state, scores, count) : status;
 }

@@ -7,7 +7,7 @@
 struct lam_evaluation {
     const struct lam_task *task;
     void *state;
-    struct lam_block *block;
+    struct lam_pipeline *pipeline; /* its `evaluated` hands each batch to the task's eval_batch */
     int batch;
     const struct lam_config *config; /* loader_threads, prefetch, seed */
     bool (*stop)(void);              /* asked between batches; NULL: never */

@@ -10,9 +10,11 @@ size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch,
     return sample * (size_t)batch * (size_t)prefetch;
 }
 
-struct lam_forecast lam_forecast_block(const struct lam_block *block, size_t data_bytes, size_t limit) {
-    struct lam_block_memory memory = lam_block_memory(block);
-    struct lam_forecast forecast = {.device = lam_block_device(block), .limit = limit};
+struct lam_forecast lam_forecast_device(const struct lam_pipeline *pipeline, int device, size_t data_bytes) {
+    struct lam_block_memory memory = lam_pipeline_memory(pipeline, device);
+    struct lam_device *of = lam_pipeline_stage(pipeline, device)->device;
+    struct lam_forecast forecast = {.device = of, .limit = lam_device_limit(of)};
+    if (device > 0) data_bytes = 0;
     forecast.machine = lam_device_total_memory(forecast.device);
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++) {
         forecast.bytes[kind] = memory.bytes[kind] + (kind == LAM_MEMORY_DATA ? data_bytes : 0);

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "local/block.h"
+#include "pipeline/pipeline.h"
 
 struct lam_forecast {
     const struct lam_device *device;
@@ -12,8 +12,8 @@ struct lam_forecast {
     uint64_t machine;                             /* what the hardware has */
 };
 
-/* data_bytes: of the loader's batches (lam_forecast_loader). */
-struct lam_forecast lam_forecast_block(const struct lam_block *block, size_t data_bytes, size_t limit);
+/* data_bytes: of the loader's batches (lam_forecast_loader), on the first device. */
+struct lam_forecast lam_forecast_device(const struct lam_pipeline *pipeline, int device, size_t data_bytes);
 size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch, int prefetch);
 
 /* Whether the devices of a run hold it: each its limit, and all that share one memory (the CPU devices) what

@@ -10,6 +10,7 @@
 #include "train/run.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,8 @@ bool lam_run_stopping(void) {
 static lam_status save_as(struct run *run, const char *name) {
     struct lam_snapshot snapshot = {.task = run->task,
                                     .state = run->state,
-                                    .block = run->block,
+                                    .blocks = run->chain.blocks,
+                                    .block_count = run->chain.count,
                                     .position = &run->at,
                                     .data = &run->data,
                                     .recipe = run->recipe};
@@ -64,26 +66,27 @@ static lam_status stop_here(struct run *run) {
 
 /* ---- a step ---- */
 
-static lam_status log_step(struct run *run, double loss, double score, float rate) {
-    if (run->at.step % (uint64_t)run->config->log_steps != 0) return LAM_OK;
+static lam_status log_metric(struct run *run, int block, const char *name, double value) {
     struct lam_metric metric = {
-        .step = run->at.step, .epoch = run->at.epoch + 1, .block = 1, .name = "train/loss", .value = loss};
-    LAM_TRY(lam_folder_metric(&run->folder, &metric));
-    metric.name = "learning_rate";
-    metric.value = (double)rate;
-    LAM_TRY(lam_folder_metric(&run->folder, &metric));
-    metric.name = "gradient_norm";
-    metric.value = (double)lam_optimizer_gradient_norm(lam_block_optimizer(run->block));
-    LAM_TRY(lam_folder_metric(&run->folder, &metric));
-    if (!run->task->step_score) return LAM_OK;
-    char name[64];
-    snprintf(name, sizeof name, "train/%s", run->task->step_score_name);
-    metric.name = name;
-    metric.value = score;
+        .step = run->at.step, .epoch = run->at.epoch + 1, .block = block, .name = name, .value = value};
     return lam_folder_metric(&run->folder, &metric);
 }
 
-static void show_step(struct run *run, int samples) {
+static lam_status log_step(struct run *run, const struct run_step *step) {
+    int blocks = run->chain.count;
+    if (run->at.step % (uint64_t)run->config->log_steps != 0) return LAM_OK;
+    for (int j = 0; j < blocks; j++) {
+        LAM_TRY(log_metric(run, j + 1, "train/loss", (double)step->loss[j]));
+        LAM_TRY(log_metric(run, j + 1, "gradient_norm", (double)step->gradient_norm[j]));
+    }
+    LAM_TRY(log_metric(run, 0, "learning_rate", (double)step->rate));
+    if (step->score < 0) return LAM_OK;
+    char name[64];
+    snprintf(name, sizeof name, "train/%s", run->task->step_score_name);
+    return log_metric(run, blocks, name, step->score);
+}
+
+static void show_step(struct run *run, const struct run_step *step) {
     double count = run->at.samples ? (double)run->at.samples : 1;
     struct lam_progress_state state = {
         .epoch = (int64_t)run->at.epoch + 1,
@@ -91,46 +94,65 @@ static void show_step(struct run *run, int samples) {
         .batch = (int64_t)run->at.batch,
         .batches = run->batches,
         .steps_left = (int64_t)(run->last_step - run->at.step),
-        .samples = samples,
+        .samples = step->samples,
         .loss = run->at.loss_sum / count,
-        .accuracy = run->task->step_score ? run->at.score_sum / count : -1,
-        .peak_bytes = lam_device_memory_total(run->device).peak,
+        .accuracy = step->score < 0 ? -1 : run->at.score_sum / count,
+        .peak_bytes = lam_run_peak_bytes(run),
     };
     lam_progress_step(run->progress, &state);
 }
 
-/* Puts "step, epoch, batch, samples" in front of the error of a step. */
-static lam_status name_batch(const struct run *run, const struct lam_batch *batch, lam_status status) {
-    char text[512];
-    int used = snprintf(text, sizeof text, "step %llu (epoch %llu, batch %lld; samples",
-                        (unsigned long long)run->at.step + 1, (unsigned long long)batch->epoch + 1,
-                        (long long)batch->number + 1);
-    int shown = batch->count < 8 ? batch->count : 8;
-    for (int i = 0; i < shown; i++)
-        used += snprintf(text + used, sizeof text - (size_t)used, " %lld", (long long)batch->indices[i]);
-    snprintf(text + used, sizeof text - (size_t)used, "%s)", batch->count > shown ? " ..." : "");
-    return lam_fail_in(status, text);
+/* A block tells its step; called by its device's worker. End to end the score of a step is spread over its
+ * micro-batches, and not told. */
+lam_status lam_run_step_done(void *context, const struct lam_pipeline_step *step) {
+    struct run *run = context;
+    struct run_step *to = &run->steps[step->step % (uint64_t)run->step_capacity];
+    to->loss[step->block] = step->loss;
+    to->gradient_norm[step->block] = lam_optimizer_gradient_norm(lam_block_optimizer(step->of));
+    bool scored = run->task->step_score && lam_block_options(step->of)->micro_batches == 0;
+    if (step->block + 1 == run->chain.count) {
+        to->score = -1;
+        if (scored) LAM_TRY(run->task->step_score(run->state, step->of, step->batch->count, &to->score));
+    }
+    atomic_fetch_add(&to->told, 1);
+    return LAM_OK;
 }
 
-static lam_status train_batch(struct run *run, const struct lam_batch *batch) {
-    float loss, rate = lam_schedule_at(&run->schedule, run->at.step);
-    double score = 0;
-    lam_status status = lam_block_train(
-        run->block,
-        &(struct lam_block_step){
-            .batch = batch, .learning_rate = rate, .seed = (uint64_t)run->config->seed, .step = run->at.step},
-        &loss);
-    if (status == LAM_ERR_NOT_FINITE) return name_batch(run, batch, status);
-    LAM_TRY(status);
-    if (run->task->step_score) LAM_TRY(run->task->step_score(run->state, run->block, batch->count, &score));
-    run->started = true;
-    run->at.step++;
-    run->at.batch++;
-    run->at.samples += (uint64_t)batch->count;
-    run->at.loss_sum += (double)loss * batch->count;
-    run->at.score_sum += score * batch->count;
-    show_step(run, batch->count);
-    return log_step(run, (double)loss, score, rate);
+/* Logs the steps that all blocks have done, in their order. */
+static lam_status collect(struct run *run) {
+    while (run->at.step < run->handed_in) {
+        struct run_step *step = &run->steps[run->at.step % (uint64_t)run->step_capacity];
+        if (atomic_load(&step->told) < run->chain.count) break;
+        run->started = true;
+        run->at.step++;
+        run->at.batch++;
+        run->at.samples += (uint64_t)step->samples;
+        run->at.loss_sum += (double)step->loss[run->chain.count - 1] * step->samples;
+        if (step->score >= 0) run->at.score_sum += step->score * step->samples;
+        show_step(run, step);
+        LAM_TRY(log_step(run, step));
+    }
+    return LAM_OK;
+}
+
+/* Waits until every block has done every step: what a checkpoint holds is one point of the run. */
+static lam_status drain(struct run *run) {
+    LAM_TRY(lam_pipeline_drain(run->pipeline));
+    return collect(run);
+}
+
+static void give_back(void *loader, struct lam_batch *batch) {
+    lam_loader_release(loader, batch);
+}
+
+static lam_status train_batch(struct run *run, struct lam_loader *loader, struct lam_batch *batch) {
+    struct run_step *step = &run->steps[run->handed_in % (uint64_t)run->step_capacity];
+    step->samples = batch->count;
+    step->rate = lam_schedule_at(&run->schedule, run->handed_in);
+    atomic_store(&step->told, 0);
+    LAM_TRY(lam_pipeline_train(run->pipeline, batch, give_back, loader, step->rate, run->handed_in));
+    run->handed_in++;
+    return collect(run);
 }
 
 /* ---- an epoch ---- */
@@ -151,60 +173,77 @@ lam_status lam_run_loader(const struct run *run, struct lam_loader **loader) {
         .fill = run->task->fill_train,
         .context = run->state,
     };
-    return lam_loader_create(&options, run->device, loader);
+    return lam_loader_create(&options, run->devices[0], loader);
 }
 
-/* One step; *more: whether another one follows in this epoch. */
-static lam_status next_step(struct run *run, struct lam_loader *loader, bool *more) {
+/* One step handed in; *more: whether another one follows in this epoch, of which `done` have been handed in. */
+static lam_status next_step(struct run *run, struct lam_loader *loader, uint64_t *done, bool *more) {
     struct lam_batch *batch;
-    if (lam_run_stopping()) return stop_here(run);
+    if (lam_run_stopping()) {
+        LAM_TRY(drain(run));
+        return stop_here(run);
+    }
     LAM_TRY(lam_loader_next(loader, &batch));
     if (!batch) return lam_fail(LAM_ERR_INTERNAL, "the loader gave fewer batches than it has");
-    lam_status status = train_batch(run, batch);
-    lam_loader_release(loader, batch);
-    LAM_TRY(status);
-    *more = run->at.batch < (uint64_t)run->batches && run->at.step < run->last_step;
-    if (!run->config->checkpoint_steps || run->at.step % (uint64_t)run->config->checkpoint_steps != 0)
+    LAM_TRY(train_batch(run, loader, batch));
+    *more = ++*done < (uint64_t)run->batches && run->handed_in < run->last_step;
+    if (!run->config->checkpoint_steps || run->handed_in % (uint64_t)run->config->checkpoint_steps != 0)
         return LAM_OK;
+    LAM_TRY(drain(run));
     LAM_TRY(save_checkpoint(run));
     return lam_run_summary(run, false);
 }
 
+/* After an error the pipeline ends before the loader, whose batches it may hold. */
 static lam_status train_epoch(struct run *run) {
     struct lam_loader *loader;
+    uint64_t done = run->at.batch;
     bool more = run->at.batch < (uint64_t)run->batches && run->at.step < run->last_step;
     if (!more) return LAM_OK;
     LAM_TRY(lam_run_loader(run, &loader));
     lam_status status = lam_loader_start(loader, run->at.epoch, (int64_t)run->at.batch);
     lam_progress_resume(run->progress);
-    while (status == LAM_OK && more) status = next_step(run, loader, &more);
+    lam_pipeline_reset_times(run->pipeline);
+    while (status == LAM_OK && more) status = next_step(run, loader, &done, &more);
+    if (status == LAM_OK) status = drain(run);
     lam_progress_pause(run->progress, NULL);
+    struct lam_error error;
+    lam_error_save(&error, status);
+    if (status != LAM_OK) lam_pipeline_stop(run->pipeline);
     lam_loader_destroy(loader);
-    return status;
+    return lam_error_restore(&error);
 }
 
 /* ---- evaluation ---- */
+
+lam_status lam_run_evaluated(void *context, struct lam_block *block, const struct lam_batch *batch) {
+    struct run *run = context;
+    return run->task->eval_batch(run->state, block, batch);
+}
+
+static lam_status swap_averages(struct run *run) {
+    for (int j = 0; run->config->ema > 0 && j < run->chain.count; j++)
+        LAM_TRY(lam_optimizer_swap_ema(lam_block_optimizer(run->chain.blocks[j])));
+    return LAM_OK;
+}
 
 /* With the weights' average, if there is one. */
 static lam_status evaluate(struct run *run) {
     struct lam_evaluation evaluation = {.task = run->task,
                                         .state = run->state,
-                                        .block = run->block,
+                                        .pipeline = run->pipeline,
                                         .batch = (int)run->config->batch,
                                         .config = run->config,
                                         .stop = lam_run_stopping};
     struct lam_score scores[LAM_MAX_SCORES];
     int count = 0;
-    bool ema = run->config->ema > 0;
     lam_progress_pause(run->progress, "evaluating ...");
-    if (ema) LAM_TRY(lam_optimizer_swap_ema(lam_block_optimizer(run->block)));
+    LAM_TRY(swap_averages(run));
     lam_status status = lam_evaluate(&evaluation, scores, &count);
-    if (ema) {
-        struct lam_error error;
-        lam_error_save(&error, status);
-        LAM_TRY(lam_optimizer_swap_ema(lam_block_optimizer(run->block)));
-        lam_error_restore(&error);
-    }
+    struct lam_error error;
+    lam_error_save(&error, status);
+    LAM_TRY(swap_averages(run));
+    lam_error_restore(&error);
     if (status == LAM_ERR_STOPPED) return stop_here(run);
     LAM_TRY(status);
     memcpy(run->at.scores, scores, sizeof scores);
@@ -262,20 +301,52 @@ static lam_status evaluate_and_keep(struct run *run) {
 
 /* ---- an epoch's end ---- */
 
+/* What each device did in the epoch, where there are several. */
+static lam_status tell_stages(struct run *run) {
+    static const char *const names[] = {"busy", "starved", "blocked"};
+    char line[1024] = "";
+    size_t used = 0;
+    for (int d = 0; run->device_count > 1 && d < run->device_count; d++) {
+        struct lam_pipeline_times t = lam_pipeline_times(run->pipeline, d);
+        double parts[] = {t.busy, t.starved, t.blocked}, all = t.busy + t.starved + t.blocked;
+        const char *device = lam_device_name(run->devices[d]);
+        for (int i = 0; i < 3; i++) {
+            char name[96];
+            snprintf(name, sizeof name, "%s/%s", names[i], device);
+            LAM_TRY(log_metric(run, 0, name, all > 0 ? parts[i] / all : 0));
+        }
+        if (used < sizeof line && all > 0)
+            used += (size_t)snprintf(line + used, sizeof line - used,
+                                     "%s%s busy %.0f starved %.0f blocked %.0f %%", d ? "; " : "", device,
+                                     100 * t.busy / all, 100 * t.starved / all, 100 * t.blocked / all);
+    }
+    if (*line) lam_progress_line(run->progress, "  %s", line);
+    return LAM_OK;
+}
+
+static lam_status write_trace(const struct run *run) {
+    if (!run->trace) return LAM_OK;
+    char *path = lam_folder_file(&run->folder, "trace.json");
+    if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = lam_trace_write(run->trace, path);
+    free(path);
+    return status;
+}
+
 static void print_epoch(struct run *run, bool evaluated) {
     char text[512];
     size_t size = sizeof text;
     double count = run->at.samples ? (double)run->at.samples : 1;
     int used = snprintf(text, size, "epoch %llu/%lld  loss %.4f", (unsigned long long)run->at.epoch + 1,
                         (long long)run->config->epochs, run->at.loss_sum / count);
-    if (run->task->step_score)
+    if (run->task->step_score && run->at.score_sum > 0)
         used += snprintf(text + used, size - (size_t)used, "  %s %.4f", run->task->step_score_name,
                          run->at.score_sum / count);
     for (int i = 0; evaluated && i < run->at.score_count && (size_t)used < size; i++)
         used += snprintf(text + used, size - (size_t)used, "  val %s %.4f", run->at.scores[i].name,
                          run->at.scores[i].value);
     char peak[32];
-    lam_bytes_text(lam_device_memory_total(run->device).peak, peak, sizeof peak);
+    lam_bytes_text(lam_run_peak_bytes(run), peak, sizeof peak);
     lam_progress_line(run->progress, "%s  %.0f img/s  peak %s", text, lam_progress_rate(run->progress), peak);
 }
 
@@ -296,7 +367,9 @@ static lam_status log_epoch(struct run *run) {
         metric.value = run->at.score_sum / count;
         LAM_TRY(lam_folder_metric(&run->folder, &metric));
     }
-    return lam_memory_write(run->folder.memory, run->at.step, run->device);
+    for (int d = 0; d < run->device_count; d++)
+        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, run->devices[d]));
+    return write_trace(run);
 }
 
 static lam_status end_epoch(struct run *run) {
@@ -305,6 +378,7 @@ static lam_status end_epoch(struct run *run) {
     if (due) LAM_TRY(evaluate_and_keep(run));
     LAM_TRY(log_epoch(run));
     print_epoch(run, due);
+    LAM_TRY(tell_stages(run));
     run->at.epoch++;
     run->at.batch = run->at.samples = 0;
     run->at.loss_sum = run->at.score_sum = 0;
@@ -316,6 +390,7 @@ static lam_status end_epoch(struct run *run) {
 /* ---- the whole run ---- */
 
 static lam_status train(struct run *run) {
+    run->handed_in = run->at.step;
     if (!lam_path_exists(run->last_path))
         LAM_TRY(save_checkpoint(run)); /* a stop has something to go on with */
     while (run->at.epoch < (uint64_t)run->config->epochs) {
@@ -340,7 +415,7 @@ static void fill_result(const struct run *run, struct lam_run_result *result) {
     result->score_count = run->at.score_count;
     result->images_per_s = lam_run_images_per_s(run);
     result->seconds = lam_run_seconds(run);
-    result->peak_bytes = run->device ? lam_device_memory_total(run->device).peak : run->past.peak_bytes;
+    result->peak_bytes = run->device_count ? lam_run_peak_bytes(run) : run->past.peak_bytes;
 }
 
 int lam_refusal_code(lam_status status) {

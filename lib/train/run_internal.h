@@ -3,7 +3,7 @@
 #ifndef LAM_TRAIN_RUN_INTERNAL_H
 #define LAM_TRAIN_RUN_INTERNAL_H
 
-#include "local/stage.h"
+#include "local/chain.h"
 #include "train/folder.h"
 #include "train/forecast.h"
 #include "train/progress.h"
@@ -18,20 +18,37 @@ struct run_past {
     size_t peak_bytes;
 };
 
+enum { LAM_MAX_DEVICES = LAM_MAX_BLOCKS };
+
+/* A step that was handed to the pipeline: what its blocks told of it, until all have. Steps are logged in their order by the
+ * thread that runs the loop, whatever the order they were told in. */
+struct run_step {
+    _Atomic int told; /* blocks */
+    int samples;
+    float rate;
+    float loss[LAM_MAX_BLOCKS], gradient_norm[LAM_MAX_BLOCKS];
+    double score; /* of the last block */
+};
+
 struct run {
     const struct lam_run_setup *setup;
     const struct lam_task *task;
     const struct lam_config *config;
     /* What it works with. */
     void *state; /* the task's */
-    struct lam_device *device;
+    struct lam_device *devices[LAM_MAX_DEVICES];
+    int device_count;
     struct lam_tuning *tuning;
-    struct lam_block *block;
-    struct lam_stage stage;
+    struct lam_chain chain;
+    struct lam_pipeline *pipeline;
+    struct lam_trace *trace;
+    struct run_step *steps; /* a ring */
+    int step_capacity;
+    uint64_t handed_in; /* steps; at.step of them have been logged */
     struct lam_folder folder;
     struct lam_progress *progress;
     struct lam_checkpoint *from; /* the checkpoint that a resumed run starts from; NULL: a new run */
-    struct lam_forecast forecast;
+    struct lam_forecast forecasts[LAM_MAX_DEVICES];
     char *config_ini; /* what is saved with the run */
     char *recipe;     /* the same for checkpoints, without what concerns this machine alone */
     char *last_path;  /* of checkpoints/last.safetensors */
@@ -67,6 +84,16 @@ lam_status lam_run_check_data(const struct run *run);
 lam_status lam_run_prepare(struct run *run);
 lam_status lam_run_start_weights(struct run *run);
 lam_status lam_run_loader(const struct run *run, struct lam_loader **loader);
+
+/* The pipeline's callbacks; context: the run. */
+lam_status lam_run_step_done(void *run, const struct lam_pipeline_step *step);
+lam_status lam_run_evaluated(void *run, struct lam_block *block, const struct lam_batch *batch);
+
+/* Numbers of the network and of its auxiliary networks; FLOPs of a step. */
+int64_t lam_run_parameters(const struct run *run, bool auxiliary);
+double lam_run_flops(const struct run *run);
+size_t lam_run_forecast_bytes(const struct run *run); /* of all devices */
+size_t lam_run_peak_bytes(const struct run *run);
 
 /* Whether lam_run_stop was called. */
 bool lam_run_stopping(void);

@@ -8,6 +8,8 @@
 #include "train/run_internal.h"
 #include "train/tuning_record.h"
 
+enum { TRACED_SPANS = 1 << 14, WATCHDOG_SECONDS = 60 };
+
 static lam_status no_memory(void) {
     return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
 }
@@ -35,31 +37,121 @@ static lam_status open_task(struct run *run) {
     return LAM_OK;
 }
 
-static lam_status open_device(struct run *run) {
-    char *name;
-    size_t limit;
-    LAM_TRY(lam_config_one_device(run->config, &name, &limit));
-    lam_status status = lam_device_open(name, limit, &run->device);
-    free(name);
+static lam_status open_devices(struct run *run) {
+    char **names;
+    size_t *limits;
+    int count;
+    LAM_TRY(lam_config_devices(run->config, &names, &limits, &count));
+    lam_status status =
+        count <= LAM_MAX_DEVICES ? LAM_OK : lam_fail(LAM_ERR_INVALID, "--devices: %d are too many", count);
+    for (int d = 0; d < count && status == LAM_OK; d++) {
+        status = lam_device_open(names[d], limits[d], &run->devices[d]);
+        run->device_count = d + (status == LAM_OK);
+    }
+    lam_config_free_devices(names, limits, count);
     return status;
 }
 
-/* ---- the block ---- */
+/* ---- blocks and pipeline ---- */
 
-static lam_status create_block(struct run *run) {
-    lam_block_destroy(run->block);
-    run->block = NULL;
-    const struct lam_network *network = run->task->network(run->state);
-    struct lam_block_options options = {
-        .network = network,
-        .last = network->units - 1,
-        .batch = (int)run->config->batch,
-        .tail = run->drop_last ? 0 : (int)(run->samples % run->config->batch),
-        .precision = run->config->precision ? LAM_BF16 : LAM_F32,
-        .optimizer = lam_config_optimizer(run->config),
+static bool end_to_end(const struct run *run) {
+    return run->config->schedule == LAM_PIPELINE_GPIPE || run->config->schedule == LAM_PIPELINE_1F1B;
+}
+
+static struct lam_aux_options aux_options(const struct lam_config *config) {
+    return (struct lam_aux_options){
+        .ema_momentum = (float)config->ema_momentum,
+        .no_lb = config->glcan_branches == LAM_GLCAN_EMA || config->glcan_branches == LAM_GLCAN_NEITHER,
+        .no_ema = config->glcan_branches == LAM_GLCAN_LB || config->glcan_branches == LAM_GLCAN_NEITHER,
+        .fixed_mix = config->glcan_fixed_mix,
+        .depth = (int)config->glcan_depth};
+}
+
+static lam_status create_chain(struct run *run) {
+    const struct lam_config *config = run->config;
+    struct lam_chain_options options = {
+        .network = run->task->network(run->state),
+        .devices = run->devices,
+        .device_count = run->device_count,
+        .blocks = (int)config->blocks,
+        .partition = config->partition,
+        .aux_options = aux_options(config),
+        .micro_batches = end_to_end(run) ? (int)config->micro_batches : 0,
+        .all_in_flight = config->schedule == LAM_PIPELINE_GPIPE,
+        .batch = (int)config->batch,
+        .tail = run->drop_last ? 0 : (int)(run->samples % config->batch),
+        .precision = config->precision ? LAM_BF16 : LAM_F32,
+        .optimizer = lam_config_optimizer(config),
         .tuning = run->tuning,
     };
-    return lam_block_create(&options, run->device, &run->block);
+    if (config->method != LAM_METHOD_NONE)
+        LAM_TRY(lam_aux_find(lam_method_name(config->method), &options.aux));
+    return lam_chain_create(&options, &run->chain);
+}
+
+/* Batches between hand-in and the last block's word: all slots there are, and one that is being handed in. */
+static lam_status create_steps(struct run *run) {
+    run->step_capacity = (int)(run->config->queue + 2) * (run->chain.count + 1) + 4;
+    free(run->steps);
+    run->steps = calloc((size_t)run->step_capacity, sizeof *run->steps);
+    return run->steps ? LAM_OK : no_memory();
+}
+
+static void destroy_blocks(struct run *run) {
+    lam_pipeline_destroy(run->pipeline);
+    run->pipeline = NULL;
+    lam_chain_destroy(&run->chain);
+}
+
+static lam_status create_blocks(struct run *run) {
+    destroy_blocks(run);
+    LAM_TRY(create_chain(run));
+    struct lam_pipeline_options options = {.blocks = run->chain.blocks,
+                                           .block_count = run->chain.count,
+                                           .schedule = (enum lam_pipeline_schedule)run->config->schedule,
+                                           .queue = (int)run->config->queue,
+                                           .ema_momentum = (float)run->config->ema_momentum,
+                                           .seed = (uint64_t)run->config->seed,
+                                           .trace = run->trace,
+                                           .context = run,
+                                           .step_done = lam_run_step_done,
+                                           .evaluated = lam_run_evaluated,
+                                           .watchdog_seconds = WATCHDOG_SECONDS};
+    LAM_TRY(lam_pipeline_create(&options, &run->pipeline));
+    return create_steps(run);
+}
+
+int64_t lam_run_parameters(const struct run *run, bool auxiliary) {
+    int64_t count = 0;
+    for (int j = 0; j < run->chain.count; j++) {
+        const struct lam_params *params = lam_block_params(run->chain.blocks[j]);
+        for (int i = 0; i < lam_params_size(params); i++) {
+            const struct lam_param *param = lam_params_get(params, i);
+            bool of_aux = !strncmp(param->name, LAM_AUX_SCOPE, strlen(LAM_AUX_SCOPE));
+            if (!param->buffer && of_aux == auxiliary) count += param->count;
+        }
+    }
+    return count;
+}
+
+double lam_run_flops(const struct run *run) {
+    double flops = 0;
+    double times = end_to_end(run) ? (double)run->config->micro_batches : 1;
+    for (int j = 0; j < run->chain.count; j++)
+        flops += times * lam_block_training_flops(run->chain.blocks[j]);
+    return flops;
+}
+
+size_t lam_run_forecast_bytes(const struct run *run) {
+    size_t bytes = 0;
+    for (int d = 0; d < run->device_count; d++) bytes += run->forecasts[d].total;
+    return bytes;
+}
+
+size_t lam_run_peak_bytes(const struct run *run) {
+    size_t bytes = 0;
+    for (int d = 0; d < run->device_count; d++) bytes += lam_device_memory_total(run->devices[d]).peak;
+    return bytes;
 }
 
 /* All that choices depend on beside the device. */
@@ -67,10 +159,13 @@ static char *plan_text(const struct run *run) {
     const struct lam_network *network = run->task->network(run->state);
     const struct lam_config *config = run->config;
     char shape[96];
-    return lam_format("%s|%s|%s|%lld|%lld|%s", run->task->name, config->model,
+    return lam_format("%s|%s|%s|%lld|%lld|%s|%s|%lld|%s|%d|%s|%d", run->task->name, config->model,
                       lam_shape_text(network->fields[0].shape, shape, sizeof shape), (long long)config->batch,
                       (long long)(run->drop_last ? 0 : run->samples % config->batch),
-                      config->precision ? "bf16" : "f32");
+                      config->precision ? "bf16" : "f32", lam_method_name(config->method),
+                      (long long)config->blocks, config->partition, run->device_count,
+                      lam_device_describe(run->devices[run->device_count - 1]),
+                      end_to_end(run) ? (int)config->micro_batches : 0);
 }
 
 static size_t data_bytes(const struct run *run) {
@@ -85,7 +180,7 @@ static size_t data_bytes(const struct run *run) {
 static void print_forecast(const struct run *run, const char *before) {
     if (!run->setup->out || run->config->quiet) return;
     fputs(before, run->setup->out);
-    lam_forecast_print(&run->forecast, run->setup->out);
+    for (int d = 0; d < run->device_count; d++) lam_forecast_print(&run->forecasts[d], run->setup->out);
     fflush(run->setup->out);
 }
 
@@ -93,19 +188,27 @@ static void print_plan(const struct run *run) {
     FILE *out = run->setup->out;
     if (!out || run->config->quiet) return;
     const struct lam_config *config = run->config;
-    double flops = lam_block_training_flops(run->block);
-    fprintf(out, "%s: %s, %lld parameters, %.2f GFLOP an image; %lld training and %lld validation samples\n",
-            run->task->name, config->model, (long long)lam_params_count(lam_block_params(run->block)),
-            flops / 1e9 / (double)config->batch, (long long)run->samples,
+    char auxiliary[64] = "";
+    if (lam_run_parameters(run, true))
+        snprintf(auxiliary, sizeof auxiliary, " and %lld auxiliary",
+                 (long long)lam_run_parameters(run, true));
+    fprintf(out,
+            "%s: %s, %lld%s parameters, %.2f GFLOP an image; %lld training and %lld validation samples\n",
+            run->task->name, config->model, (long long)lam_run_parameters(run, false), auxiliary,
+            lam_run_flops(run) / 1e9 / (double)config->batch, (long long)run->samples,
             (long long)run->task->samples(run->state, LAM_SPLIT_VAL));
     fprintf(out, "%lld epochs of %lld batches of %lld, %s, %s, seed %lld\n", (long long)config->epochs,
             (long long)run->batches, (long long)config->batch, config->precision ? "bf16" : "f32",
             config->tuning ? "measured kernels" : "kernels by rule", (long long)config->seed);
+    for (int j = 0; run->chain.count > 1 && j < run->chain.count; j++)
+        fprintf(out, "%s on %s\n", lam_block_name(run->chain.blocks[j]),
+                lam_device_name(lam_block_device(run->chain.blocks[j])));
     print_forecast(run, "");
 }
 
-static struct lam_forecast forecast(const struct run *run) {
-    return lam_forecast_block(run->block, data_bytes(run), lam_device_limit(run->device));
+static void make_forecasts(struct run *run) {
+    for (int d = 0; d < run->device_count; d++)
+        run->forecasts[d] = lam_forecast_device(run->pipeline, d, data_bytes(run));
 }
 
 /* ---- measured kernels ---- */
@@ -113,23 +216,24 @@ static struct lam_forecast forecast(const struct run *run) {
 static lam_status open_tuning(struct run *run, const char *plan, enum lam_tuning_mode mode, bool use_cache) {
     lam_tuning_destroy(run->tuning);
     run->tuning = NULL;
-    LAM_TRY(lam_tuning_record_open(mode, run->device, plan, run->setup->recorded, use_cache, &run->tuning));
+    LAM_TRY(
+        lam_tuning_record_open(mode, run->devices[0], plan, run->setup->recorded, use_cache, &run->tuning));
     lam_tuning_set_stop(run->tuning, lam_run_stopping);
     return LAM_OK;
 }
 
 static lam_status choose_by_rule(struct run *run, const char *plan) {
     LAM_TRY(open_tuning(run, plan, LAM_TUNING_FIXED, false));
-    return create_block(run);
+    return create_blocks(run);
 }
 
 /* What rules of shape choose needs about what measured kernels will need: a run that cannot fit is refused
  * before anything is measured. */
 static lam_status forecast_by_rule(struct run *run, const char *plan) {
     LAM_TRY(choose_by_rule(run, plan));
-    run->forecast = forecast(run);
+    make_forecasts(run);
     print_plan(run);
-    return lam_forecast_check(&run->forecast, 1);
+    return lam_forecast_check(run->forecasts, run->device_count);
 }
 
 /* Opens the record; where it is empty, everything will be measured, which takes a while. */
@@ -153,20 +257,20 @@ static bool may_be_stale(lam_status status) {
 /* Measuring takes memory too. Where the limit forbids it, rules choose. */
 static lam_status choose_by_measuring(struct run *run, const char *plan) {
     LAM_TRY(begin_measuring(run, plan, true));
-    lam_status status = create_block(run);
+    lam_status status = create_blocks(run);
     if (may_be_stale(status)) {
         LAM_TRY(begin_measuring(run, plan, false));
-        status = create_block(run);
+        status = create_blocks(run);
     }
     if (status == LAM_ERR_MEMORY_LIMIT) {
         lam_log(LAM_LOG_NOTICE, "too little memory to measure kernels in; rules of shape choose them");
         status = choose_by_rule(run, plan);
     }
-    if (status == LAM_OK) lam_tuning_record_keep(run->tuning, run->device, plan);
+    if (status == LAM_OK) lam_tuning_record_keep(run->tuning, run->devices[0], plan);
     return status;
 }
 
-static lam_status create_tuned_block(struct run *run) {
+static lam_status create_tuned_blocks(struct run *run) {
     char *plan = plan_text(run);
     if (!plan) return no_memory();
     lam_status status = run->config->tuning ? choose_by_measuring(run, plan) : choose_by_rule(run, plan);
@@ -224,24 +328,23 @@ static lam_status check_saved_texts(const struct run *run) {
 lam_status lam_run_prepare(struct run *run) {
     LAM_TRY(open_task(run));
     if (run->from) LAM_TRY(lam_run_check_data(run));
-    LAM_TRY(open_device(run));
-    LAM_TRY(create_tuned_block(run));
-    size_t told = run->forecast.total; /* 0: nothing had to be measured, nothing was told */
-    run->forecast = forecast(run);
+    LAM_TRY(open_devices(run));
+    if (run->device_count > 1) LAM_TRY(lam_trace_create(run->device_count, TRACED_SPANS, &run->trace));
+    LAM_TRY(create_tuned_blocks(run));
+    size_t told = lam_run_forecast_bytes(run); /* 0: nothing had to be measured, nothing was told */
+    make_forecasts(run);
     if (told == 0)
         print_plan(run);
-    else if (told != run->forecast.total)
+    else if (told != lam_run_forecast_bytes(run))
         print_forecast(run, "with measured kernels: ");
-    return lam_forecast_check(&run->forecast, 1);
+    return lam_forecast_check(run->forecasts, run->device_count);
 }
 
-lam_status lam_run_start_weights(struct run *run) {
-    lam_device_memory_reset_peak(run->device); /* measuring does not count */
-    run->stage = (struct lam_stage){.device = run->device, .blocks = &run->block, .count = 1};
-    LAM_TRY(lam_stage_allocate(&run->stage));
-    if (!run->from) return lam_params_init(lam_block_params(run->block), (uint64_t)run->config->seed);
-    LAM_TRY(lam_snapshot_weights(run->from, run->block, false));
-    LAM_TRY(lam_snapshot_optimizer(run->from, run->block));
+static lam_status load_weights(struct run *run) {
+    for (int j = 0; j < run->chain.count; j++) {
+        LAM_TRY(lam_snapshot_weights(run->from, run->chain.blocks[j], false));
+        LAM_TRY(lam_snapshot_optimizer(run->from, run->chain.blocks[j]));
+    }
     if (run->at.batch > (uint64_t)run->batches)
         return lam_fail(LAM_ERR_FORMAT, "%s: stands at batch %llu of an epoch of %lld",
                         lam_checkpoint_path(run->from), (unsigned long long)run->at.batch,
@@ -249,10 +352,21 @@ lam_status lam_run_start_weights(struct run *run) {
     return LAM_OK;
 }
 
+lam_status lam_run_start_weights(struct run *run) {
+    for (int d = 0; d < run->device_count; d++)
+        lam_device_memory_reset_peak(run->devices[d]); /* measuring does not count */
+    LAM_TRY(lam_pipeline_allocate(run->pipeline));
+    if (run->from) LAM_TRY(load_weights(run));
+    for (int j = 0; !run->from && j < run->chain.count; j++)
+        LAM_TRY(lam_params_init(lam_block_params(run->chain.blocks[j]), (uint64_t)run->config->seed));
+    return lam_pipeline_start(run->pipeline, run->at.step, !run->from);
+}
+
 static lam_status open_logs(struct run *run) {
     LAM_TRY(lam_folder_write_text(&run->folder, "config.ini", run->config_ini));
     LAM_TRY(lam_folder_open_logs(&run->folder, run->at.metrics_lines, run->at.memory_lines, run->at.step));
-    if (!run->from) LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, run->device));
+    for (int d = 0; !run->from && d < run->device_count; d++)
+        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, run->devices[d]));
     bool quiet = run->config->quiet;
     struct lam_progress_options progress = {.lines = quiet ? NULL : run->setup->out,
                                             .bar = quiet ? NULL : run->setup->err};
@@ -281,10 +395,11 @@ lam_status lam_run_open(struct run *run) {
 void lam_run_close(struct run *run) {
     lam_progress_destroy(run->progress);
     lam_folder_close(&run->folder);
-    lam_stage_free(&run->stage);
-    lam_block_destroy(run->block);
+    destroy_blocks(run);
+    lam_trace_destroy(run->trace);
     lam_tuning_destroy(run->tuning);
-    lam_device_close(run->device);
+    for (int d = 0; d < run->device_count; d++) lam_device_close(run->devices[d]);
+    free(run->steps);
     if (run->state) run->task->close(run->state);
     lam_checkpoint_close(run->from);
     free(run->config_ini);

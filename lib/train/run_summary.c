@@ -17,14 +17,15 @@ lam_status lam_run_summary(const struct run *run, bool finished) {
     json_t *scores = json_object(), *peak = json_object();
     for (int i = 0; i < run->at.score_count; i++)
         json_object_set_new(scores, run->at.scores[i].name, json_real(run->at.scores[i].value));
-    json_object_set_new(peak, lam_device_name(run->device),
-                        json_integer((json_int_t)lam_device_memory_total(run->device).peak));
+    for (int d = 0; d < run->device_count; d++)
+        json_object_set_new(peak, lam_device_name(run->devices[d]),
+                            json_integer((json_int_t)lam_device_memory_total(run->devices[d]).peak));
     json_t *summary = json_pack(
         "{s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:f, s:f, s:o, s:I, s:s}", "task", run->task->name, "model",
         run->config->model, "finished", finished, "epoch", (json_int_t)run->at.epoch, "step",
-        (json_int_t)run->at.step, "parameters", (json_int_t)lam_params_count(lam_block_params(run->block)),
-        "scores", scores, "images_per_s", lam_run_images_per_s(run), "seconds", lam_run_seconds(run),
-        "peak_bytes", peak, "forecast_bytes", (json_int_t)run->forecast.total, "version", LAMINA_VERSION);
+        (json_int_t)run->at.step, "parameters", (json_int_t)lam_run_parameters(run, false), "scores", scores,
+        "images_per_s", lam_run_images_per_s(run), "seconds", lam_run_seconds(run), "peak_bytes", peak,
+        "forecast_bytes", (json_int_t)lam_run_forecast_bytes(run), "version", LAMINA_VERSION);
     for (int i = 0; summary && i < run->at.score_count; i++)
         json_object_set_new(summary, run->at.scores[i].name, json_real(run->at.scores[i].value));
     if (summary && run->at.has_best) json_object_set_new(summary, "best", json_real(run->at.best));

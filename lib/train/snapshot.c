@@ -127,10 +127,13 @@ static lam_status write_texts(struct lam_checkpoint_writer *w, const struct lam_
 lam_status lam_snapshot_save(const struct lam_snapshot *snapshot, const char *path) {
     struct lam_checkpoint_writer *writer;
     LAM_TRY(lam_checkpoint_create(path, &writer));
-    struct copy copy = {writer, lam_block_device(snapshot->block)};
     lam_status status = write_texts(writer, snapshot);
-    if (status == LAM_OK) status = each_array(snapshot->block, declare, writer);
-    if (status == LAM_OK) status = each_array(snapshot->block, write_array, &copy);
+    for (int j = 0; j < snapshot->block_count && status == LAM_OK; j++)
+        status = each_array(snapshot->blocks[j], declare, writer);
+    for (int j = 0; j < snapshot->block_count && status == LAM_OK; j++) {
+        struct copy copy = {writer, lam_block_device(snapshot->blocks[j])};
+        status = each_array(snapshot->blocks[j], write_array, &copy);
+    }
     if (status == LAM_OK) return lam_checkpoint_commit(writer);
     lam_checkpoint_abandon(writer);
     return status;

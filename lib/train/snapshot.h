@@ -35,7 +35,8 @@ struct lam_data_identity {
 struct lam_snapshot {
     const struct lam_task *task;
     const void *state;
-    const struct lam_block *block;
+    struct lam_block *const *blocks;
+    int block_count;
     const struct lam_position *position;
     const struct lam_data_identity *data;
     const char *recipe;

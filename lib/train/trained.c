@@ -72,6 +72,8 @@ static lam_status read_settings(struct lam_trained *t, const struct lam_trained_
     if (options->data && *options->data) LAM_TRY(lam_options_set(&settings->options, "val", ""));
     struct lam_config *config = &settings->config;
     config->threads = options->threads;
+    config->blocks = 1; /* however it was trained, it is used in one piece */
+    config->schedule = LAM_PIPELINE_SEQUENTIAL;
     if (options->loader_threads) config->loader_threads = options->loader_threads;
     if (options->batch) config->batch = options->batch;
     config->on_bad = options->skip_bad ? LAM_ON_BAD_SKIP : LAM_ON_BAD_STOP;
@@ -89,6 +91,11 @@ static lam_status open_device(struct lam_trained *t) {
     return status;
 }
 
+static lam_status evaluated(void *context, struct lam_block *block, const struct lam_batch *batch) {
+    struct lam_trained *t = context;
+    return t->task->eval_batch(t->state, block, batch);
+}
+
 static lam_status open_block(struct lam_trained *t, const struct lam_trained_options *options) {
     const struct lam_network *network = t->task->network(t->state);
     LAM_TRY(
@@ -104,10 +111,13 @@ static lam_status open_block(struct lam_trained *t, const struct lam_trained_opt
     const struct lam_field *fields = t->task->eval_fields(t->state, &count);
     size_t data = lam_forecast_loader(fields, count, t->batch,
                                       options->use == LAM_USE_EVAL ? (int)t->settings.config.prefetch : 1);
-    struct lam_forecast forecast = lam_forecast_block(t->block, data, lam_device_limit(t->device));
+    struct lam_pipeline_options pipeline = {
+        .blocks = &t->block, .block_count = 1, .queue = 1, .context = t, .evaluated = evaluated};
+    LAM_TRY(lam_pipeline_create(&pipeline, &t->pipeline));
+    struct lam_forecast forecast = lam_forecast_device(t->pipeline, 0, data);
     LAM_TRY(lam_forecast_check(&forecast, 1));
-    t->stage = (struct lam_stage){.device = t->device, .blocks = &t->block, .count = 1};
-    LAM_TRY(lam_stage_allocate(&t->stage));
+    LAM_TRY(lam_pipeline_allocate(t->pipeline));
+    LAM_TRY(lam_pipeline_start(t->pipeline, 0, true));
     return lam_snapshot_weights(t->file, t->block, !options->raw);
 }
 
@@ -124,7 +134,7 @@ lam_status lam_trained_open(const struct lam_task *const *tasks, const char *pat
 }
 
 void lam_trained_close(struct lam_trained *trained) {
-    lam_stage_free(&trained->stage);
+    lam_pipeline_destroy(trained->pipeline);
     lam_block_destroy(trained->block);
     lam_tuning_destroy(trained->tuning);
     lam_device_close(trained->device);

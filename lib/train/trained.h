@@ -10,7 +10,7 @@
 #ifndef LAM_TRAIN_TRAINED_H
 #define LAM_TRAIN_TRAINED_H
 
-#include "local/stage.h"
+#include "pipeline/pipeline.h"
 #include "train/settings.h"
 
 struct lam_trained_options {
@@ -31,7 +31,7 @@ struct lam_trained {
     struct lam_device *device;
     struct lam_tuning *tuning;
     struct lam_block *block;
-    struct lam_stage stage;
+    struct lam_pipeline *pipeline;
     int batch;
 };
 

@@ -302,6 +302,8 @@ static lam_status make_network(struct classify *c) {
                                       .head_unit = lam_model_units(c->model) - 1,
                                       .fields = c->fields,
                                       .field_count = 2,
+                                      .eval_fields = c->eval_fields,
+                                      .eval_field_count = 2,
                                       .unit_name = unit_name,
                                       .paper_cuts = paper_cuts,
                                       .build_unit = build_unit,

@@ -40,6 +40,12 @@ metrics() {
     grep -v images_per_s "$1/metrics.jsonl" | sed 's/,"time":.*//'
 }
 
+# Weights, statistics and optimizer state; texts tell of options, too.
+tensors() {
+    perl -e 'open(F, "<", $ARGV[0]); binmode F; read(F, my $n, 8); seek(F, 8 + unpack("Q", $n), 0); print <F>' \
+        "$1/checkpoints/last.safetensors"
+}
+
 same_runs() {
     cmp "$1/checkpoints/last.safetensors" "$2/checkpoints/last.safetensors" || fail "checkpoints differ"
     cmp "$1/checkpoints/best.safetensors" "$2/checkpoints/best.safetensors" || fail "best checkpoints differ"
@@ -355,7 +361,7 @@ case_nan() {
     train --out run --epochs 3 --lr 1e3 --clip-norm 0 --momentum 0.99 --warmup-epochs 0 --weight-decay 10
     local got=$?
     [ "$got" = 1 ] || fail "exit status $got, not 1"
-    grep -Eq "step [0-9]+ \(epoch [0-9]+, batch [0-9]+; samples [0-9 ]+.*\): block stem..head: " log ||
+    grep -Eq "step [0-9]+ \(epoch [0-9]+, batch [0-9]+; samples [0-9 ]+.*\): block 1 .stem..head.: " log ||
         fail "block and batch are not named"
     grep -Eq "[a-z0-9.]+\.(weight|bias|running_mean|running_var)" log || fail "no tensor is named"
     "$bin/lamina" info run/checkpoints/last.safetensors >out 2>&1 || fail "the last checkpoint is damaged"
@@ -370,10 +376,10 @@ case_bad_input() {
     refused 2 "resnet20" "$t" --model resnet2O --data cifar10:data
     refused 2 "/none: does not exist" "$t" --model resnet20 --data cifar10:/none
     refused 2 "did you mean 'cifar10'" "$t" --model resnet20 --data cifar1O:data
-    refused 2 "--method glcan" "$t" $r --method glcan
+    refused 2 "--method mlaan" "$t" $r --method mlaan
     refused 2 "--blocks 2" "$t" $r --blocks 2
-    refused 2 "--schedule ppll" "$t" $r --schedule ppll
-    refused 2 "--devices names 2 devices" "$t" $r --devices cpu:0,cpu:1
+    refused 2 "--schedule gpipe" "$t" $r --schedule gpipe --blocks 2 --method dgl
+    refused 2 "one block trains on one device; write cpu:0-1 for 2 cores" "$t" $r --devices cpu:0,cpu:1
     refused 2 "not a device" "$t" $r --devices gpu
     refused 2 "no cuda devices" "$t" $r --devices cuda:0
     refused 2 "--memory-limit: 'much'" "$t" $r --memory-limit much
@@ -528,6 +534,42 @@ case_report() {
     cp run/confusion.csv before
     train --out run --resume --ema 0 || fail "resume of a finished run"
     cmp before run/confusion.csv || fail "resuming a finished run changed its report"
+}
+
+# Blocks on several devices: the pipeline gives what plain local learning gives, killed or not.
+case_pipeline() {
+    make_data data 280 20
+    local local_learning=(--method glcan --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5)
+    train --out plain "${local_learning[@]}" --devices cpu:0 || fail "plain local learning"
+    train --out whole "${local_learning[@]}" --schedule ppll --devices cpu:0,cpu:1 --queue 1 || fail "the pipeline"
+    cmp <(tensors plain) <(tensors whole) || fail "other weights than plain local learning's"
+    [ "$(metrics plain | sort | md5sum)" = "$(metrics whole | grep -v cpu | sort | md5sum)" ] || fail "metrics differ"
+    grep -q '"ph":"X"' whole/trace.json || fail "no trace"
+    interrupted kill KILL 9 137 "${local_learning[@]}" --schedule ppll --devices cpu:0,cpu:1 --queue 1
+    train --out kill --resume || fail "resume after kill -9"
+    cmp <(tensors whole) <(tensors kill) || fail "other weights after kill -9"
+    interrupted int INT 20 130 "${local_learning[@]}" --schedule ppll --devices cpu:0,cpu:1 --queue 1
+    train --out int --resume || fail "resume after SIGINT"
+    cmp <(tensors whole) <(tensors int) || fail "other weights after SIGINT"
+    # What was trained in blocks is used as one network.
+    "$bin/lamina" eval whole >out 2>log || fail "eval of a network that was trained in blocks"
+}
+
+# What does not go together is refused with what would.
+case_methods() {
+    make_data data 40 20
+    local start=("$bin/classify-train" --model resnet20 --data cifar10:data --batch 16 --out none)
+    refused 2 "--blocks 4 needs something for each to learn from: --method dgl or glcan" "${start[@]}" --blocks 4
+    refused 2 "one block trains on one device" "${start[@]}" --devices cpu:0,cpu:1
+    refused 2 "blocks" "${start[@]}" --blocks 40 --method dgl
+    refused 2 "layer9.0" "${start[@]}" --blocks 2 --method dgl --partition layer9.0
+    refused 2 "--schedule gpipe trains end to end" "${start[@]}" --blocks 2 --method dgl --schedule gpipe
+    refused 2 "--micro-batches 3 do not divide --batch 16" "${start[@]}" --blocks 2 --schedule gpipe --micro-batches 3
+    refused 2 "has one block per device" "${start[@]}" --blocks 4 --schedule 1f1b --devices cpu:0,cpu:1
+    refused 2 "the limit is" "${start[@]}" --blocks 2 --method dgl --memory-limit 1M
+    refused 2 "the paper has no cut into 3 blocks" "${start[@]}" --blocks 3 --method dgl --partition paper
+    [ -e none ] && fail "a refused run made its folder"
+    return 0
 }
 
 "case_$case_name" || fail "$case_name"
