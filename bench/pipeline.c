@@ -25,6 +25,8 @@ enum { MOST_DEVICES = 16, WARM_UP = 3 };
 #define SCHEDULE_TABLE(X)                                                                                    \
     X(SEQUENTIAL, "sequential")                                                                              \
     X(PPLL, "ppll")                                                                                          \
+    X(GPIPE, "gpipe")                                                                                        \
+    X(ONE_F_ONE_B, "1f1b")                                                                                   \
     X(WHOLE, "end-to-end")
 enum schedule {
 #define SCHEDULE(suffix, name) suffix,
@@ -41,7 +43,7 @@ static const char *const schedule_names[] = {
 struct config {
     char *model, *method, *partition, *devices, *whole, *schedules, *json, *times, *tuning_file;
     int precision;
-    int64_t blocks, batch, queue, steps, rounds, image_size, classes;
+    int64_t blocks, batch, queue, micro_batches, steps, rounds, image_size, classes;
     bool help;
 };
 
@@ -65,10 +67,12 @@ static const struct lam_option table[] = {
     ROW("classes", INT, classes, "10", "What", .min = 2, .max = 100000, .help = "number of classes"),
     ROW("devices", TEXT, devices, "cpu:0,cpu:1", "How", .help = "devices of the blocks"),
     ROW("whole", TEXT, whole, "auto", "How", .help = "device of end-to-end training"),
-    ROW("schedules", TEXT, schedules, "sequential,ppll,end-to-end", "How",
+    ROW("schedules", TEXT, schedules, "sequential,ppll,gpipe,1f1b,end-to-end", "How",
         .help = "what to time, in this order"),
     ROW("queue", INT, queue, "2", "How", .min = 1, .max = 1024,
         .help = "batches handed over and not finished"),
+    ROW("micro-batches", INT, micro_batches, "4", "How", .min = 1, .max = 256,
+        .help = "gpipe, 1f1b: parts of a batch"),
     ROW("steps", INT, steps, "20", "How", .min = 1, .max = 100000, .help = "steps to time in a round"),
     ROW("rounds", INT, rounds, "3", "How", .min = 1, .max = 1000,
         .help = "times that each schedule has its turn"),
@@ -153,14 +157,26 @@ static void note_cut(struct bench *b, const struct lam_chain *chain) {
     }
 }
 
+static enum lam_pipeline_schedule pipeline_schedule(enum schedule schedule) {
+    switch (schedule) {
+    case PPLL:
+        return LAM_PIPELINE_PPLL;
+    case GPIPE:
+        return LAM_PIPELINE_GPIPE;
+    case ONE_F_ONE_B:
+        return LAM_PIPELINE_1F1B;
+    default:
+        return LAM_PIPELINE_SEQUENTIAL;
+    }
+}
+
 /* Device of the first batch's memory is the first stage's. */
 static lam_status run_chain(struct bench *b, struct lam_chain *chain, enum schedule schedule,
                             struct measured *m) {
     struct clock clock = {.last_block = chain->count - 1};
     struct lam_pipeline_options options = {.blocks = chain->blocks,
                                            .block_count = chain->count,
-                                           .schedule =
-                                               schedule == PPLL ? LAM_PIPELINE_PPLL : LAM_PIPELINE_SEQUENTIAL,
+                                           .schedule = pipeline_schedule(schedule),
                                            .queue = (int)b->config.queue,
                                            .ema_momentum = 0.995f,
                                            .seed = 1,
@@ -187,6 +203,7 @@ static lam_status measure(struct bench *b, enum schedule schedule, struct measur
     bool whole = schedule == WHOLE, adam = !strncmp(b->config.model, "vit", 3);
     struct lam_device *devices[MOST_DEVICES] = {NULL};
     int count = whole ? 1 : b->device_count;
+    bool end_to_end = schedule == GPIPE || schedule == ONE_F_ONE_B;
     struct lam_chain chain = {.count = 0};
     lam_status status = LAM_OK;
     for (int d = 0; d < count && status == LAM_OK; d++)
@@ -198,13 +215,15 @@ static lam_status measure(struct bench *b, enum schedule schedule, struct measur
         .blocks = whole ? 1 : (int)b->config.blocks,
         .partition = b->config.partition,
         .aux = b->aux,
+        .micro_batches = end_to_end ? (int)b->config.micro_batches : 0,
+        .all_in_flight = schedule == GPIPE,
         .batch = (int)b->config.batch,
         .precision = b->config.precision ? LAM_BF16 : LAM_F32,
         .optimizer = lam_optimizer_default_options(adam ? LAM_OPTIMIZER_ADAMW : LAM_OPTIMIZER_SGD),
         .tuning = b->tuning,
     };
     if (status == LAM_OK) status = lam_chain_create(&options, &chain);
-    if (status == LAM_OK && !whole) note_cut(b, &chain);
+    if (status == LAM_OK && !whole && !end_to_end) note_cut(b, &chain);
     if (status == LAM_OK) status = run_chain(b, &chain, schedule, m);
     lam_chain_destroy(&chain);
     for (int d = 0; d < count; d++) lam_device_close(devices[d]);
@@ -326,8 +345,8 @@ static lam_status parse_schedules(struct bench *b) {
         int found = 0;
         while (found < SCHEDULES && strcmp(word, schedule_names[found]) != 0) found++;
         if (found == SCHEDULES)
-            status =
-                lam_fail(LAM_ERR_INVALID, "--schedules: '%s' is none of sequential, ppll, end-to-end", word);
+            status = lam_fail(LAM_ERR_INVALID,
+                              "--schedules: '%s' is none of sequential, ppll, gpipe, 1f1b, end-to-end", word);
         else if (b->schedule_count == SCHEDULES)
             status = lam_fail(LAM_ERR_INVALID, "--schedules: name each schedule once");
         else

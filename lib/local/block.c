@@ -187,7 +187,10 @@ static size_t most_activations(const struct lam_block *block) {
 /* Where the workspace of a program that keeps little starts within a buffer of `activations` bytes, which is as
  * large as the program that keeps the most needs it: evaluation, beside training. False: it needs a place of its
  * own. */
-static bool workspace_within(const struct lam_program *program, size_t activations, size_t *offset) {
+static bool workspace_within(const struct lam_block *block, int which, size_t activations, size_t *offset) {
+    const struct lam_program *program = block->programs[which];
+    if (block->options.micro_batches && which != LAM_BLOCK_EVAL)
+        return false; /* other micro-batches lie there */
     *offset = (lam_program_activation_bytes(program) + 63) / 64 * 64;
     return *offset + lam_program_workspace_bytes(program) <= activations;
 }
@@ -195,7 +198,7 @@ static bool workspace_within(const struct lam_program *program, size_t activatio
 static size_t most_workspace(const struct lam_block *block) {
     size_t most = 0, activations = most_activations(block), offset;
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++)
-        if (block->programs[i] && !workspace_within(block->programs[i], activations, &offset) &&
+        if (block->programs[i] && !workspace_within(block, i, activations, &offset) &&
             lam_program_workspace_bytes(block->programs[i]) > most)
             most = lam_program_workspace_bytes(block->programs[i]);
     return most;
@@ -230,7 +233,7 @@ void lam_block_attach(struct lam_block *block, void *activations, size_t activat
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) {
         size_t offset;
         if (!block->programs[i]) continue;
-        bool within = activations && workspace_within(block->programs[i], activation_bytes, &offset);
+        bool within = activations && workspace_within(block, i, activation_bytes, &offset);
         lam_program_attach(block->programs[i], activations,
                            within ? (char *)activations + offset : workspace);
     }
