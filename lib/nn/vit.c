@@ -26,9 +26,12 @@ static lam_value dropout(const struct lam_model *model, struct lam_graph *graph,
     return model->options.dropout > 0.0f ? lam_dropout(graph, x, name, model->options.dropout) : x;
 }
 
+/* The patches' projection is a convolution in timm and starts as PyTorch's do: from 0.02 a short training gets nowhere near
+ * as far. */
 static lam_value build_stem(const struct lam_model *model, struct lam_graph *graph, lam_value x) {
-    lam_value y = lam_patchify(graph, x, model->config[PATCH]);
-    return lam_tokens(graph, linear(graph, y, "patch", model->config[WIDTH]), "tokens");
+    struct lam_linear_spec patch = {.out = model->config[WIDTH], .bias = true};
+    lam_value y = lam_linear(graph, lam_patchify(graph, x, model->config[PATCH]), "patch", patch);
+    return lam_tokens(graph, y, "tokens");
 }
 
 static lam_value build_layer(const struct lam_model *model, struct lam_graph *graph, lam_value x) {
