@@ -179,7 +179,7 @@ static lam_status time_steps(struct bench *b, double *median) {
     enum { WARM_UP = 2 };
     int64_t steps = b->config.steps;
     double *seconds = calloc((size_t)steps, sizeof *seconds);
-    if (!seconds) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!seconds) return lam_no_memory();
     lam_status status = LAM_OK;
     float loss;
     for (int64_t i = -WARM_UP; i < steps && status == LAM_OK; i++) {
@@ -282,7 +282,7 @@ lam_status bench_write_json(const char *path, json_t *list) {
     char *text = list ? json_dumps(list, JSON_INDENT(2)) : NULL;
     lam_status status = LAM_OK;
     if (!text)
-        status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        status = lam_no_memory();
     else if (*path)
         status = lam_file_write(path, text, strlen(text));
     free(text);

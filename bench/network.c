@@ -70,7 +70,7 @@ lam_status bench_network_batch(const struct bench_network *n, struct lam_device 
     LAM_TRY(lam_device_alloc(device, LAM_MEMORY_DATA, (size_t)samples * sizeof(int32_t), &data[1]));
     float *images = malloc(values * sizeof *images);
     int32_t *labels = malloc((size_t)samples * sizeof *labels);
-    lam_status status = images && labels ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = images && labels ? LAM_OK : lam_no_memory();
     struct lam_rng rng = lam_rng_make(1, LAM_RNG_TEST, 0, 0);
     for (size_t i = 0; status == LAM_OK && i < values; i++) images[i] = lam_rng_normal(&rng);
     for (int i = 0; status == LAM_OK && i < samples; i++)

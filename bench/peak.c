@@ -94,7 +94,7 @@ static double least_seconds(struct lam_device *device, struct work *work, int ru
 
 lam_status peak_measure(struct lam_device *device, struct peak *peak) {
     struct work *work = calloc(1, sizeof *work);
-    if (!work) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!work) return lam_no_memory();
     work->lanes = lam_device_lanes(device);
     work->rounds = 1 << 20;
     double per_run = (double)work->rounds * CHAINS * 2 * work->lanes;
@@ -110,7 +110,7 @@ lam_status peak_measure(struct lam_device *device, struct peak *peak) {
     work->memory = malloc(3 * work->count * sizeof *work->memory);
     if (!work->memory) {
         free(work);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     memset(work->memory, 0, 3 * work->count * sizeof *work->memory);
     peak->bytes = 3.0 * (double)work->count * sizeof(float) / least_seconds(device, work, 4);

@@ -340,7 +340,7 @@ static lam_status write_times(const struct bench *b, const struct measured *m) {
 
 static lam_status parse_schedules(struct bench *b) {
     char *copy = strdup(b->config.schedules), *rest = copy, *word;
-    lam_status status = copy ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = copy ? LAM_OK : lam_no_memory();
     while (status == LAM_OK && (word = strsep(&rest, ","))) {
         int found = 0;
         while (found < SCHEDULES && strcmp(word, schedule_names[found]) != 0) found++;
@@ -389,7 +389,7 @@ static lam_status run(struct bench *b) {
     lam_status status = set_up(b);
     for (int s = 0; s < b->schedule_count && status == LAM_OK; s++) {
         all[s] = calloc((size_t)b->config.rounds, sizeof *all[s]);
-        if (!all[s]) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        if (!all[s]) status = lam_no_memory();
     }
     for (int64_t r = 0; r < b->config.rounds; r++)
         for (int s = 0; s < b->schedule_count && status == LAM_OK; s++) {

@@ -354,7 +354,7 @@ static lam_status add_schedule(struct shown *shown, const char *name) {
 
 static lam_status read_schedules(const char *text, struct shown *shown) {
     char *copy = strdup(text), *rest = copy, *name;
-    if (!copy) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!copy) return lam_no_memory();
     lam_status status = LAM_OK;
     while (status == LAM_OK && (name = strsep(&rest, ","))) status = add_schedule(shown, name);
     free(copy);

@@ -177,7 +177,7 @@ lam_status lam_cpu_conv_direct_create(const struct lam_op *op, const struct lam_
                                       bool flipped, struct lam_kernel **kernel) {
     struct lam_dnn_conv_spec spec = make_spec(op, options, flipped);
     struct conv_kernel *k = calloc(1, sizeof *k);
-    if (!k) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!k) return lam_no_memory();
     lam_status status = lam_dnn_conv_create(&spec, &k->conv);
     if (status != LAM_OK) {
         free(k);

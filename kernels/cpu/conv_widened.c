@@ -105,7 +105,7 @@ lam_status lam_cpu_conv_widened_create(const struct lam_op *op, const struct lam
                                        lam_cpu_create_fn create, struct lam_kernel **kernel,
                                        const char **chosen) {
     struct widened_kernel *k = calloc(1, sizeof *k);
-    if (!k) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!k) return lam_no_memory();
     k->base.op = *op;
     k->base.run = run;
     k->base.destroy = destroy;

@@ -160,7 +160,7 @@ static size_t most_workspace(const struct winograd_kernel *k, const struct lam_k
 lam_status lam_cpu_conv_winograd_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                         struct lam_kernel **kernel) {
     struct winograd_kernel *k = calloc(1, sizeof *k);
-    if (!k) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!k) return lam_no_memory();
     k->base.op = *op;
     k->base.destroy = destroy;
     fill_shape(k);

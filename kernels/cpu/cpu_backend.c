@@ -118,7 +118,7 @@ static lam_status cpu_device_open(const char *spec, struct lam_backend_device **
     LAM_TRY(parse_spec(spec, &first, &last));
     int allowed_count = allowed_cores(allowed, MAX_CORE + 1);
     struct lam_backend_device *d = calloc(1, sizeof *d);
-    if (!d) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!d) return lam_no_memory();
     d->lane_count = last - first + 1;
     for (int i = 0; i < d->lane_count; i++) cores[i] = allowed[(first + i) % allowed_count];
     bool shared = last >= allowed_count;
@@ -184,7 +184,7 @@ static void cpu_release(struct lam_backend_device *device, void *pointer) {
 
 static lam_status cpu_stream_create(struct lam_backend_device *device, struct lam_stream **stream) {
     struct lam_stream *s = malloc(sizeof *s);
-    if (!s) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!s) return lam_no_memory();
     s->device = device;
     *stream = s;
     return LAM_OK;
@@ -201,7 +201,7 @@ static lam_status cpu_stream_sync(struct lam_stream *stream) {
 
 static lam_status cpu_event_create(struct lam_backend_device *device, struct lam_event **event) {
     struct lam_event *e = malloc(sizeof *e);
-    if (!e) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!e) return lam_no_memory();
     e->device = device;
     *event = e;
     return LAM_OK;

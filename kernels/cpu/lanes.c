@@ -149,7 +149,7 @@ static int start_thread(struct lane *lane, int core) {
 lam_status lam_lanes_start(const int *cores, int count, bool spin, struct lam_lanes **lanes) {
     size_t bytes = sizeof(struct lam_lanes) + (size_t)count * sizeof(struct lane);
     struct lam_lanes *l = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!l) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!l) return lam_no_memory();
     memset(l, 0, bytes);
     l->spin = spin;
     l->count = count;

@@ -106,7 +106,7 @@ static lam_status call_create(struct call *call, const_dnnl_primitive_desc_t des
     call->operands = operands;
     call->lanes = lanes;
     call->args = calloc((size_t)(operands * lanes), sizeof *call->args);
-    if (!call->args) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!call->args) return lam_no_memory();
     DNN_TRY(dnnl_stream_create(&call->stream, engine, dnnl_stream_default_flags), "stream");
     for (int i = 0; i < lanes * operands; i++) {
         call->args[i].arg = operand[i % operands].argument;
@@ -415,7 +415,7 @@ static lam_status divide(struct lam_dnn_conv *conv) {
     int64_t blocks = block > 0 ? (outputs + block - 1) / block : 1;
     int count = conv->spec.lanes < blocks ? conv->spec.lanes : (int)blocks;
     conv->chunks = calloc((size_t)count, sizeof *conv->chunks);
-    if (!conv->chunks) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!conv->chunks) return lam_no_memory();
     conv->chunk_count = count;
     for (int i = 0; i < count; i++) {
         int64_t begin, end;
@@ -432,7 +432,7 @@ static lam_status divide(struct lam_dnn_conv *conv) {
 static lam_status fill(struct lam_dnn_conv *conv) {
     LAM_TRY(need_library());
     conv->slices = calloc((size_t)conv->spec.slice_count, sizeof *conv->slices);
-    if (!conv->slices) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!conv->slices) return lam_no_memory();
     conv->slice_count = conv->spec.slice_count;
     LAM_TRY(first_slice(conv));
     for (int i = 1; i < conv->slice_count; i++) LAM_TRY(further_slice(conv, i));
@@ -441,7 +441,7 @@ static lam_status fill(struct lam_dnn_conv *conv) {
 
 lam_status lam_dnn_conv_create(const struct lam_dnn_conv_spec *spec, struct lam_dnn_conv **conv) {
     struct lam_dnn_conv *c = calloc(1, sizeof *c);
-    if (!c) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!c) return lam_no_memory();
     c->spec = *spec;
     int threads = lam_openmp_single();
     lam_status status = fill(c);

@@ -9,10 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 lam_status lam_file_read(const char *path, uint8_t **data, size_t *size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -27,7 +23,7 @@ lam_status lam_file_read(const char *path, uint8_t **data, size_t *size) {
     uint8_t *bytes = malloc(capacity + 1);
     if (!bytes) {
         close(fd);
-        return no_memory();
+        return lam_no_memory();
     }
     size_t used = 0;
     while (used < capacity) {
@@ -69,7 +65,7 @@ lam_status lam_atomic_open(struct lam_atomic_file *file, const char *path) {
     if (!f.path || !f.temporary) {
         free(f.path);
         free(f.temporary);
-        return no_memory();
+        return lam_no_memory();
     }
     f.stream = fopen(f.temporary, "wbe");
     if (!f.stream) {
@@ -143,7 +139,7 @@ static lam_status folder_failed(const char *path, int reason) {
 
 lam_status lam_make_folders(const char *path) {
     char *part = strdup(path);
-    if (!part) return no_memory();
+    if (!part) return lam_no_memory();
     for (char *p = part + 1; *part; p++) {
         if (*p != '/' && *p != 0) continue;
         bool last = *p == 0;
@@ -181,7 +177,7 @@ static lam_status check_writable(const char *folder, const char *path) {
 lam_status lam_check_output_file(const char *path) {
     if (lam_path_is_folder(path)) return lam_fail(LAM_ERR_INVALID, "%s: is a folder, not a file", path);
     char *folder = lam_format("%s%s", path, *path ? "" : ".");
-    if (!folder) return no_memory();
+    if (!folder) return lam_no_memory();
     cut_to_parent(folder);
     lam_status status =
         lam_path_exists(folder)
@@ -193,7 +189,7 @@ lam_status lam_check_output_file(const char *path) {
 
 lam_status lam_check_output_folder(const char *path) {
     char *folder = lam_format("%s%s", path, *path ? "" : ".");
-    if (!folder) return no_memory();
+    if (!folder) return lam_no_memory();
     while (!lam_path_exists(folder) && strcmp(folder, ".") != 0) cut_to_parent(folder);
     bool there = !strcmp(folder, path) && !lam_path_is_folder(folder);
     lam_status status = there ? folder_failed(folder, EEXIST) : check_writable(folder, path);

@@ -126,7 +126,7 @@ static lam_status set_choice(const struct lam_option *row, int *value, const cha
 
 static lam_status set_text(char **value, const char *text) {
     char *copy = strdup(text);
-    if (!copy) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!copy) return lam_no_memory();
     free(*value);
     *value = copy;
     return LAM_OK;
@@ -230,7 +230,7 @@ lam_status lam_options_append(struct lam_options *options, const char *name, con
     if (row->type != LAM_OPTION_TEXT)
         return lam_fail(LAM_ERR_INVALID, "--%s: only a text can be continued with '+ ='", name);
     char *joined = lam_format("%s%s", *(char **)value, more);
-    if (!joined) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!joined) return lam_no_memory();
     lam_status status = set_at(options, index, joined);
     free(joined);
     return status;
@@ -273,7 +273,7 @@ static lam_status parse_option(struct lam_options *options, const char *word, co
     }
     if (!row) {
         char *copy = strndup(name, length);
-        if (!copy) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        if (!copy) return lam_no_memory();
         lam_status status = unknown(options, copy);
         free(copy);
         return status;
@@ -385,9 +385,9 @@ static lam_status to_text(const struct lam_options *options, char **text, unsign
     char *made = NULL;
     size_t size = 0;
     struct output to = {open_memstream(&made, &size), without};
-    if (!to.file) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!to.file) return lam_no_memory();
     lam_status status = print(&to, options);
-    if (fclose(to.file) != 0 && status == LAM_OK) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (fclose(to.file) != 0 && status == LAM_OK) status = lam_no_memory();
     if (status != LAM_OK)
         free(made);
     else

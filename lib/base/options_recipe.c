@@ -66,7 +66,7 @@ static bool is_continued(const char *name) {
 static lam_status take_choice(struct reader *reader, const char *name, const char *value) {
     bool continued = is_continued(name) && reader->choice;
     char *joined = lam_format("%s%s", continued ? reader->choice : "", value);
-    if (!joined) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!joined) return lam_no_memory();
     if (continued) free(reader->choice);
     lam_status status = continued ? LAM_OK : end_choice(reader);
     reader->choice = joined;
@@ -113,7 +113,7 @@ lam_status lam_options_read_text(struct lam_options *options, const char *text, 
     if (reader.status == LAM_OK) reader.status = end_choice(&reader);
     free(reader.choice);
     if (reader.status != LAM_OK) return reader.status;
-    if (line < 0) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (line < 0) return lam_no_memory();
     if (line > 0)
         return lam_fail(LAM_ERR_FORMAT, "%s:%d: neither [section] nor name = value nor a comment", name,
                         line);

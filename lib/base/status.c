@@ -16,6 +16,10 @@ lam_status lam_fail(lam_status status, const char *format, ...) {
     return status;
 }
 
+lam_status lam_no_memory(void) {
+    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+}
+
 lam_status lam_fail_in(lam_status status, const char *prefix) {
     char text[sizeof error_text];
     memcpy(text, error_text, sizeof text);

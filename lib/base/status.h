@@ -49,6 +49,9 @@ typedef enum lam_status {
 /* Records the text of a failure for this thread and returns `status`. */
 lam_status lam_fail(lam_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The failure of an allocation: records "out of memory" and returns LAM_ERR_NO_MEMORY. */
+lam_status lam_no_memory(void);
+
 /* Puts "prefix: " before this thread's error text (say, the file that was being read); returns `status`. */
 lam_status lam_fail_in(lam_status status, const char *prefix);
 

@@ -51,7 +51,7 @@ static const struct variant cifar100 = {
 static lam_status add_file(const struct variant *variant, const char *folder, const char *file,
                            struct lam_packed *packed) {
     struct lam_packed_part part = {.path = lam_path_join(folder, file)};
-    if (!part.path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!part.path) return lam_no_memory();
     size_t size, record = (size_t)variant->label_bytes + PIXELS;
     lam_status status = lam_file_read(part.path, &part.data, &size);
     if (status == LAM_OK && size == 0) status = lam_fail(LAM_ERR_FORMAT, "%s: is empty", part.path);
@@ -125,7 +125,7 @@ static lam_status fill_in(const struct variant *variant, const char *folder, enu
 static lam_status open_variant(const struct variant *variant, const char *path, enum lam_split split,
                                const struct lam_dataset_options *options, struct lam_dataset *dataset) {
     char *folder = lam_inner_folder(path, variant->folder);
-    if (!folder) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!folder) return lam_no_memory();
     lam_status status = fill_in(variant, folder, split, options, dataset);
     free(folder);
     return status;

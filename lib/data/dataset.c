@@ -55,7 +55,7 @@ static lam_status unknown_format(const char *name) {
 static lam_status find_format(const char *text, const struct lam_dataset_format **format, const char **path) {
     const char *colon = strchr(text, ':');
     char *name = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
-    if (!name) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!name) return lam_no_memory();
     *format = NULL;
     for (int i = 0; lam_format_table[i]; i++)
         if (!strcmp(name, lam_format_table[i]->name)) *format = lam_format_table[i];
@@ -87,7 +87,7 @@ static lam_status leave_out_bad(struct opened *opened) {
     struct lam_dataset *set = &opened->set;
     opened->good = malloc((size_t)opened->total * sizeof *opened->good);
     opened->bad = malloc((size_t)opened->total * sizeof *opened->bad);
-    if (!opened->good || !opened->bad) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!opened->good || !opened->bad) return lam_no_memory();
     struct lam_sample sample = {0};
     int64_t good = 0;
     lam_status status = LAM_OK, bad = LAM_OK;
@@ -113,7 +113,7 @@ lam_status lam_dataset_open(const char *text, enum lam_split split, const struct
     const char *path = NULL;
     LAM_TRY(find_format(text, &format, &path));
     struct opened *opened = calloc(1, sizeof *opened);
-    if (!opened) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!opened) return lam_no_memory();
     struct lam_dataset *set = &opened->set;
     set->format = format;
     lam_status status = format->open(path, split, options, set);

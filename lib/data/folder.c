@@ -97,7 +97,7 @@ static lam_status add_images(struct folder *folder, const char *path, int label,
 static lam_status add_one(struct folder *folder, const char *parent, const char *name, int label,
                           const struct level *above) {
     char *path = lam_path_join(parent, name);
-    if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!path) return lam_no_memory();
     lam_status status = LAM_OK;
     if (lam_path_is_folder(path)) {
         status = add_images(folder, path, label, above);
@@ -135,7 +135,7 @@ static lam_status find_classes(const char *path, struct lam_dataset *dataset) {
     int count;
     LAM_TRY(list_folder(path, &list, &count));
     const char **names = calloc((size_t)count + 1, sizeof *names);
-    lam_status status = names ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = names ? LAM_OK : lam_no_memory();
     for (int i = 0; i < count && names; i++)
         if (has_subfolder(path, list[i]->d_name)) names[dataset->classes++] = list[i]->d_name;
     if (names && dataset->classes == 0)
@@ -196,7 +196,7 @@ static lam_status find_parts(const char *path, char **train, char **val) {
     if (*train && !holds_classes(*train)) {
         free(*train);
         *train = strdup(path);
-        return *train ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return *train ? LAM_OK : lam_no_memory();
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0] && *train && !*val; i++) {
         *val = lam_path_join(path, names[i]);
@@ -204,7 +204,7 @@ static lam_status find_parts(const char *path, char **train, char **val) {
         free(*val);
         *val = NULL;
     }
-    return *train ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    return *train ? LAM_OK : lam_no_memory();
 }
 
 /* One size if all the probed images have it, else 0. */
@@ -238,7 +238,7 @@ static lam_status fill_in(const char *path, const char *train, const char *val, 
                         "%s: has a train folder but no val, valid, validation or test folder", path);
     const char *mine = split == LAM_SPLIT_VAL && val ? val : train;
     struct folder *folder = calloc(1, sizeof *folder);
-    if (!folder) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!folder) return lam_no_memory();
     dataset->state = folder;
     folder->root = strlen(path);
     LAM_TRY(find_classes(train, dataset));

@@ -97,7 +97,7 @@ static bool read_image(struct coder *coder) {
     size_t stride = (size_t)image->width * (size_t)image->channels;
     if (png_get_rowbytes(coder->png, coder->info) != stride) png_error(coder->png, "has rows of an odd size");
     coder->rows = malloc((size_t)image->height * sizeof *coder->rows);
-    if (!coder->rows) fail_with(coder, lam_fail(LAM_ERR_NO_MEMORY, "out of memory"));
+    if (!coder->rows) fail_with(coder, lam_no_memory());
     for (int y = 0; y < image->height; y++) coder->rows[y] = image->pixels + (size_t)y * stride;
     png_read_image(coder->png, coder->rows);
     png_read_end(coder->png, coder->info);

@@ -13,12 +13,12 @@ void lam_class_names_free(struct lam_dataset *dataset) {
 
 lam_status lam_class_names_copy(struct lam_dataset *dataset, const char *const *names) {
     dataset->class_names = calloc((size_t)dataset->classes, sizeof *dataset->class_names);
-    if (!dataset->class_names) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!dataset->class_names) return lam_no_memory();
     for (int i = 0; i < dataset->classes; i++) {
         dataset->class_names[i] = strdup(names[i]);
         if (!dataset->class_names[i]) {
             lam_class_names_free(dataset);
-            return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+            return lam_no_memory();
         }
     }
     return LAM_OK;
@@ -43,7 +43,7 @@ static lam_status read_names(struct lam_dataset *dataset, const char *path) {
     const char **lines = calloc((size_t)dataset->classes, sizeof *lines);
     if (!lines) {
         free(text);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     int count = split_lines((char *)text, lines, dataset->classes);
     lam_status status = count == dataset->classes
@@ -59,7 +59,7 @@ lam_status lam_class_names_read(struct lam_dataset *dataset, const char *folder,
                                 const char *const *standard) {
     if (!lam_folder_has(folder, file)) return standard ? lam_class_names_copy(dataset, standard) : LAM_OK;
     char *path = lam_path_join(folder, file);
-    if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!path) return lam_no_memory();
     lam_status status = read_names(dataset, path);
     free(path);
     return status;

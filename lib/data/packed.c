@@ -19,7 +19,7 @@ void lam_packed_part_free(struct lam_packed_part *part) {
 
 struct lam_packed *lam_packed_new(void) {
     struct lam_packed *packed = calloc(1, sizeof *packed);
-    if (!packed) lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!packed) lam_no_memory();
     return packed;
 }
 
@@ -36,7 +36,7 @@ lam_status lam_packed_add(struct lam_packed *packed, const struct lam_packed_par
     if (!parts) {
         struct lam_packed_part mine = *part;
         lam_packed_part_free(&mine);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     packed->parts = parts;
     parts[packed->part_count++] = *part;

@@ -29,7 +29,7 @@ static lam_status open_shapes(const char *path, enum lam_split split,
     if (options->train_count < 0 || options->val_count < 0)
         return lam_fail(LAM_ERR_INVALID, "shapes: the number of samples is negative");
     struct shapes *shapes = malloc(sizeof *shapes);
-    if (!shapes) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!shapes) return lam_no_memory();
     *shapes = (struct shapes){options->seed, split};
     dataset->state = shapes;
     if (split == LAM_SPLIT_TRAIN)

@@ -31,7 +31,7 @@ static lam_status add_pair(const char *folder, const char *images, const char *l
                                    .record = RECORD,
                                    .step = 1};
     size_t size = 0, label_size = 0;
-    lam_status status = part.path && part.label_path ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = part.path && part.label_path ? LAM_OK : lam_no_memory();
     if (status == LAM_OK && !lam_path_exists(part.path))
         status = lam_fail(LAM_ERR_NOT_FOUND, "%s: has no %s; is this the binary version of STL-10?", folder,
                           images);
@@ -70,7 +70,7 @@ static lam_status fill_in(const char *folder, enum lam_split split, const struct
 static lam_status open_stl10(const char *path, enum lam_split split,
                              const struct lam_dataset_options *options, struct lam_dataset *dataset) {
     char *folder = lam_inner_folder(path, "stl10_binary");
-    if (!folder) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!folder) return lam_no_memory();
     lam_status status = fill_in(folder, split, options, dataset);
     free(folder);
     return status;

@@ -63,7 +63,7 @@ static lam_status add_file(const char *folder, const char *name, struct lam_pack
     if (!lam_folder_has(folder, name))
         return lam_fail(LAM_ERR_NOT_FOUND, "%s: has no %s (SVHN's cropped digits)", folder, name);
     struct lam_packed_part part = {.path = lam_path_join(folder, name), .record = RECORD, .step = 1};
-    if (!part.path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!part.path) return lam_no_memory();
     mat_t *file = Mat_Open(part.path, MAT_ACC_RDONLY);
     lam_status status =
         file ? read_variables(file, &part) : lam_fail(LAM_ERR_FORMAT, "%s: is not a MATLAB file", part.path);

@@ -297,7 +297,7 @@ static lam_status parse_entry(const char *begin, const char *end, char **name) {
     while (begin < end && isspace((unsigned char)*begin)) begin++;
     while (end > begin && isspace((unsigned char)end[-1])) end--;
     char *text = strndup(begin, (size_t)(end - begin));
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     const char *spec, *module;
     const struct lam_backend *backend;
     lam_status status = parse_name(text, &spec, &backend, &module);
@@ -312,11 +312,11 @@ lam_status lam_device_list_parse(const char *text, char ***names, int *count_of_
     int entries = 1;
     for (const char *c = text; *c; c++) entries += *c == ',';
     char **list = calloc((size_t)entries, sizeof *list);
-    if (!list) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!list) return lam_no_memory();
     lam_status status = LAM_OK;
     if (strcmp(text, "auto") == 0) {
         list[0] = auto_name();
-        if (!list[0]) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        if (!list[0]) status = lam_no_memory();
     } else {
         const char *begin = text;
         for (int i = 0; i < entries && status == LAM_OK; i++) {

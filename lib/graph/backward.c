@@ -313,7 +313,7 @@ static lam_status differentiate(struct lam_graph *g, lam_value y, lam_value dy, 
     if (!b.grad || !b.scalar) {
         free(b.grad);
         free(b.scalar);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     for (int v = 0; v < value_count; v++) b.grad[v] = LAM_NO_VALUE;
     if (dy == LAM_NO_VALUE)

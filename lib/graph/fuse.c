@@ -61,7 +61,7 @@ lam_status lam_graph_fuse(struct lam_graph *g) {
     LAM_TRY(lam_graph_status(g));
     if (g->fused) return LAM_OK;
     int *uses = lam_graph_uses(g);
-    if (!uses) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!uses) return lam_no_memory();
     for (int n = 0; n < g->node_count; n++) {
         struct node *node = &g->nodes[n];
         if (node->dead) continue;

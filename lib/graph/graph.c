@@ -12,7 +12,7 @@ lam_status lam_graph_create(struct lam_params *params, int64_t batch, enum lam_d
     if (compute != LAM_F32 && compute != LAM_BF16)
         return lam_fail(LAM_ERR_INVALID, "a graph computes in f32 or bf16, not %s", lam_dtype_name(compute));
     struct lam_graph *g = calloc(1, sizeof *g);
-    if (!g) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!g) return lam_no_memory();
     g->params = params;
     g->batch = batch;
     g->compute = compute;

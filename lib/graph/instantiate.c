@@ -12,10 +12,6 @@
 
 #include "graph/program_internal.h"
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 void lam_program_lane_range(const struct lam_program *p, int lane, int64_t *begin, int64_t *end) {
     *begin = p->batch * lane / p->lanes;
     *end = p->batch * (lane + 1) / p->lanes;
@@ -134,7 +130,7 @@ static lam_status plan_activations(struct lam_program *p, const bool *made) {
     if (!items || !of) {
         free(items);
         free(of);
-        return no_memory();
+        return lam_no_memory();
     }
     int count = 0;
     for (int v = 0; v < p->value_count; v++) {
@@ -196,7 +192,7 @@ static lam_status plan_slices(struct lam_program *p, const struct segment *segme
         free(items);
         free(of);
         free(item_of);
-        return no_memory();
+        return lam_no_memory();
     }
     int count = 0;
     for (int s = segment->begin; s < segment->end; s++) {
@@ -240,7 +236,7 @@ static lam_status plan_workspace(struct lam_program *p) {
     if (!items || !of) {
         free(items);
         free(of);
-        return no_memory();
+        return lam_no_memory();
     }
     int count = 0;
     for (int s = 0; s < p->step_count; s++) {
@@ -276,7 +272,7 @@ static lam_status plan_workspace(struct lam_program *p) {
 
 static lam_status plan_memory(struct lam_program *p) {
     bool *made = calloc((size_t)p->value_count + 1, sizeof *made);
-    if (!made) return no_memory();
+    if (!made) return lam_no_memory();
     for (int s = 0; s < p->step_count; s++)
         for (int o = 0; o < p->steps[s].node.op.outputs; o++)
             if (p->steps[s].node.out[o] != LAM_NO_VALUE) made[p->steps[s].node.out[o]] = true;

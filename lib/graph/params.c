@@ -14,13 +14,9 @@ struct lam_params {
     float *values, *gradients, *buffers;
 };
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 lam_status lam_params_create(struct lam_params **params) {
     *params = calloc(1, sizeof **params);
-    return *params ? LAM_OK : no_memory();
+    return *params ? LAM_OK : lam_no_memory();
 }
 
 void lam_params_destroy(struct lam_params *p) {
@@ -106,12 +102,12 @@ lam_status lam_params_declare(struct lam_params *p, const char *name, struct lam
     if (p->count == p->capacity) {
         int larger = p->capacity ? 2 * p->capacity : 64;
         struct lam_param *grown = realloc(p->list, (size_t)larger * sizeof *grown);
-        if (!grown) return no_memory();
+        if (!grown) return lam_no_memory();
         p->list = grown;
         p->capacity = larger;
     }
     char *copy = strdup(name);
-    if (!copy) return no_memory();
+    if (!copy) return lam_no_memory();
     p->list[p->count] = (struct lam_param){.name = copy,
                                            .shape = shape,
                                            .init = init,
@@ -168,7 +164,7 @@ lam_status lam_params_draw(const struct lam_params *p, struct lam_device *device
     for (int i = 0; i < p->count; i++) {
         const struct lam_param *param = &p->list[i];
         float *host = malloc((size_t)param->count * sizeof *host);
-        if (!host) return no_memory();
+        if (!host) return lam_no_memory();
         struct lam_rng rng = lam_rng_make(seed, LAM_RNG_INIT, lam_hash_text(param->name), 0);
         for (int64_t k = 0; k < param->count; k++) host[k] = draw(&rng, param->init);
         float *to = (param->buffer ? buffers : values) + param->offset;

@@ -10,7 +10,7 @@ lam_status lam_program_compile(struct lam_graph *graph, struct lam_device *devic
                                const struct lam_program_options *options, struct lam_program **program) {
     LAM_TRY(lam_graph_fuse(graph));
     struct lam_program *p = calloc(1, sizeof *p);
-    if (!p) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!p) return lam_no_memory();
     p->graph = graph;
     p->device = device;
     p->backend = lam_device_backend(device);

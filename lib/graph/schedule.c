@@ -12,10 +12,6 @@
 
 #include "graph/program_internal.h"
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 /* ---- live ops ---- */
 
 static bool has_effect(const struct lam_graph *g, const struct node *node, const bool *needed) {
@@ -66,14 +62,14 @@ static int add_value(struct lam_program *p, const struct value *value) {
 static lam_status copy_graph(struct lam_program *p) {
     const struct lam_graph *g = p->graph;
     for (int v = 0; v < g->value_count; v++)
-        if (add_value(p, &g->values[v]) < 0) return no_memory();
+        if (add_value(p, &g->values[v]) < 0) return lam_no_memory();
     bool *alive = find_live(g);
-    if (!alive) return no_memory();
+    if (!alive) return lam_no_memory();
     for (int n = 0; n < g->node_count; n++) {
         if (!alive[n]) continue;
         if (!add_step(p, &g->nodes[n])) {
             free(alive);
-            return no_memory();
+            return lam_no_memory();
         }
     }
     free(alive);
@@ -96,7 +92,7 @@ static lam_status connect(struct lam_program *p) {
     p->output_values = malloc(sizeof(int) * (size_t)(g->output_count + 1));
     p->input_data = calloc((size_t)g->input_count + 1, sizeof *p->input_data);
     p->output_data = calloc((size_t)g->output_count + 1, sizeof *p->output_data);
-    if (!p->input_values || !p->output_values || !p->input_data || !p->output_data) return no_memory();
+    if (!p->input_values || !p->output_values || !p->input_data || !p->output_data) return lam_no_memory();
     for (int i = 0; i < g->input_count; i++) {
         p->input_values[i] = g->inputs[i].value;
         struct value *value = &p->values[g->inputs[i].value].value;
@@ -117,7 +113,7 @@ static lam_status connect(struct lam_program *p) {
             for (int k = 0; k < LAM_MAX_OUTPUTS; k++) node.out[k] = LAM_NO_VALUE;
             node.in[0] = v;
             node.out[0] = out;
-            if (out < 0 || !add_step(p, &node)) return no_memory();
+            if (out < 0 || !add_step(p, &node)) return lam_no_memory();
             v = out;
         }
         p->output_values[i] = v;
@@ -272,7 +268,7 @@ static lam_status clone_step(struct lam_program *p, int at, int before) {
         if (old == LAM_NO_VALUE) continue;
         struct value copy = p->values[old].value;
         int fresh = add_value(p, &copy);
-        if (fresh < 0) return no_memory();
+        if (fresh < 0) return lam_no_memory();
         p->values[fresh].sample_bytes = p->values[old].sample_bytes;
         p->values[fresh].defined = clone.when;
         p->values[fresh].last_used = 2 * clone.when + 1;
@@ -282,7 +278,7 @@ static lam_status clone_step(struct lam_program *p, int at, int before) {
                 if (p->steps[s].when == clone.when && p->steps[s].batched && p->steps[s].node.in[k] == old)
                     p->steps[s].node.in[k] = fresh;
     }
-    if (!add_step(p, &clone.node)) return no_memory();
+    if (!add_step(p, &clone.node)) return lam_no_memory();
     memmove(p->steps + before + 1, p->steps + before,
             (size_t)(p->step_count - 1 - before) * sizeof *p->steps);
     p->steps[before] = clone;
@@ -331,7 +327,7 @@ static lam_status group(struct lam_program *p, int segment_count) {
     p->segment_count = segment_count;
     if (!ordered || !p->segments || !p->stages) {
         free(ordered);
-        return no_memory();
+        return lam_no_memory();
     }
     int count = 0;
     for (int t = 0; t < segment_count; t++) {

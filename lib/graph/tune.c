@@ -16,10 +16,6 @@
  * for nothing: such an op works from outside of the L2 cache already. */
 enum { RULE_BYTES = 1 << 19, MOST_BYTES = 6 << 20, MOST_CANDIDATES = 6 };
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 static int lane_samples(const struct lam_program *p) {
     return (int)((p->batch + p->lanes - 1) / p->lanes);
 }
@@ -61,7 +57,7 @@ static lam_status name_segments(struct lam_program *p) {
         char *text = NULL;
         size_t size = 0;
         FILE *stream = open_memstream(&text, &size);
-        if (!stream) return no_memory();
+        if (!stream) return lam_no_memory();
         for (int s = segment->begin; s < segment->end; s++) {
             char op[480];
             lam_program_op_text(p, &p->steps[s], op, sizeof op);
@@ -75,7 +71,7 @@ static lam_status name_segments(struct lam_program *p) {
                                               (int)p->batch, p->lanes, most_samples(p))
                                  : lam_format("segment empty");
         free(text);
-        if (!segment->signature) return no_memory();
+        if (!segment->signature) return lam_no_memory();
     }
     return LAM_OK;
 }
@@ -109,7 +105,7 @@ static lam_status fill_input(struct lam_program *p, int input, void **data) {
     LAM_TRY(lam_device_alloc(p->device, LAM_MEMORY_DATA, bytes, data));
     if (value->desc.dtype != LAM_F32) return LAM_OK; /* labels: zeros will do */
     float *host = malloc(bytes);
-    if (!host) return no_memory();
+    if (!host) return lam_no_memory();
     struct lam_rng rng = lam_rng_make(0, LAM_RNG_TEST, 0, (uint64_t)input);
     for (size_t i = 0; i < bytes / sizeof *host; i++) host[i] = 2 * lam_rng_uniform(&rng) - 1;
     lam_status status = lam_device_upload(p->device, *data, host, bytes);
@@ -127,7 +123,7 @@ static lam_status make_data(struct lam_program *p, struct scratch *scratch) {
     LAM_TRY(lam_params_draw(p->params, p->device, 0, scratch->values, scratch->buffers));
     scratch->inputs = calloc((size_t)p->graph->input_count + 1, sizeof *scratch->inputs);
     scratch->outputs = calloc((size_t)p->graph->output_count + 1, sizeof *scratch->outputs);
-    if (!scratch->inputs || !scratch->outputs) return no_memory();
+    if (!scratch->inputs || !scratch->outputs) return lam_no_memory();
     for (int i = 0; i < p->graph->input_count; i++) LAM_TRY(fill_input(p, i, &scratch->inputs[i]));
     for (int i = 0; i < p->graph->output_count; i++)
         if (p->graph->outputs[i].border)
@@ -180,7 +176,7 @@ static lam_status time_segments(struct lam_program *p, const struct lam_tuning *
     p->run_begin = 0;
     p->run_end = p->segment_count;
     double *least = malloc(sizeof *least * ((size_t)p->segment_count + 1));
-    if (!least) return no_memory();
+    if (!least) return lam_no_memory();
     p->time_segments = true;
     lam_status status = time_runs(p, tuning, least);
     p->time_segments = false;
@@ -258,7 +254,7 @@ static lam_status read_record(const struct lam_program *p, const struct lam_tuni
 lam_status lam_program_choose_slices(struct lam_program *p, struct lam_tuning *tuning) {
     LAM_TRY(name_segments(p));
     bool *known = calloc((size_t)p->segment_count + 1, sizeof *known), all = true;
-    if (!known) return no_memory();
+    if (!known) return lam_no_memory();
     lam_status status = LAM_OK;
     for (int t = 0; t < p->segment_count && status == LAM_OK; t++) {
         p->segments[t].slice = slice_by_rule(p, &p->segments[t]);

@@ -19,7 +19,7 @@ struct lam_tuning {
 
 lam_status lam_tuning_create(enum lam_tuning_mode mode, struct lam_tuning **tuning) {
     *tuning = calloc(1, sizeof **tuning);
-    if (!*tuning) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!*tuning) return lam_no_memory();
     (*tuning)->mode = mode;
     return LAM_OK;
 }
@@ -104,7 +104,7 @@ lam_status lam_tuning_set(struct lam_tuning *t, const char *key, const char *cho
 no_memory:
     free(copy);
     free(name);
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    return lam_no_memory();
 }
 
 static char *trim(char *text) {

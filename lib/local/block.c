@@ -6,10 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 bool lam_block_is_last(const struct lam_block *block) {
     return block->options.last == block->options.network->units - 1;
 }
@@ -146,7 +142,7 @@ static lam_status create(struct lam_block *b) {
 lam_status lam_block_create(const struct lam_block_options *options, struct lam_device *device,
                             struct lam_block **block) {
     struct lam_block *b = calloc(1, sizeof *b);
-    if (!b) return no_memory();
+    if (!b) return lam_no_memory();
     b->options = *options;
     b->device = device;
     if (b->options.number < 1) b->options.number = 1;
@@ -278,7 +274,7 @@ static bool all_finite(const float *values, int64_t count) {
 static lam_status check_finite(const struct lam_block *block, const float *values, int64_t count,
                                bool *finite) {
     float *host = malloc((size_t)count * sizeof *host + 1);
-    if (!host) return no_memory();
+    if (!host) return lam_no_memory();
     lam_status status = lam_device_download(block->device, host, values, (size_t)count * sizeof *host);
     *finite = status != LAM_OK || all_finite(host, count);
     free(host);

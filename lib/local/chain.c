@@ -22,10 +22,6 @@ struct chooser {
     bool *may_cut; /* a block of nothing but the head would have nothing to learn */
 };
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 /* ---- blocks ---- */
 
 /* Micro-batches that a block has between forward and backward at once; `left`: blocks from it to the last. */
@@ -90,12 +86,12 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
     c->names = calloc(units, sizeof *c->names);
     c->limits = calloc((size_t)o->device_count, sizeof *c->limits);
     c->may_cut = calloc(units, sizeof *c->may_cut);
-    if (!c->unit || !c->aux || !c->names || !c->limits || !c->may_cut) return no_memory();
+    if (!c->unit || !c->aux || !c->names || !c->limits || !c->may_cut) return lam_no_memory();
     for (int u = 0; u < network->units; u++) c->may_cut[u] = u + 1 < network->head_unit;
     for (int u = 0; u < network->units; u++) {
         char name[64];
         c->names[u] = strdup(network->unit_name(network->context, u, name, sizeof name));
-        if (!c->names[u]) return no_memory();
+        if (!c->names[u]) return lam_no_memory();
         c->unit[u] = 1;
     }
     for (int d = 0; d < o->device_count; d++) c->limits[d] = lam_device_limit(o->devices[d]);
@@ -203,13 +199,13 @@ static lam_status cut_profiled(struct chooser *c, struct lam_chain *chain) {
     enum lam_tuning_mode mode = lam_tuning_mode(c->options->tuning);
     char *key = cut_key(c), *text = NULL;
     const char *known = key ? lam_tuning_get(c->options->tuning, key) : NULL;
-    lam_status status = key ? LAM_OK : no_memory();
+    lam_status status = key ? LAM_OK : lam_no_memory();
     if (status == LAM_OK && known) {
         status = lam_partition_parse(known, &c->problem, &chain->partition);
         snprintf(chain->why, sizeof chain->why, "profiled before");
     } else if (status == LAM_OK && mode == LAM_TUNING_MEASURE) {
         status = profile(c, chain);
-        if (status == LAM_OK && !(text = cuts_text(&chain->partition))) status = no_memory();
+        if (status == LAM_OK && !(text = cuts_text(&chain->partition))) status = lam_no_memory();
         if (status == LAM_OK) status = lam_tuning_set(c->options->tuning, key, text);
         snprintf(chain->why, sizeof chain->why, "profiled: least time of the slowest device");
     } else if (status == LAM_OK) {

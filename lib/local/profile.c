@@ -10,10 +10,6 @@
 
 enum { WARM_UP = 1, RUNS = 3 };
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 /* ---- a block on made-up data ---- */
 
 struct trial {
@@ -35,7 +31,7 @@ static size_t border_bytes(const struct lam_border *border, int batch) {
 static lam_status fill_noise(struct lam_device *device, void *data, enum lam_dtype dtype, size_t bytes) {
     if (dtype != LAM_F32) return LAM_OK; /* zeros will do */
     float *host = malloc(bytes + 1);
-    if (!host) return no_memory();
+    if (!host) return lam_no_memory();
     struct lam_rng rng = lam_rng_make(0, LAM_RNG_TEST, 1, bytes);
     for (size_t i = 0; i < bytes / sizeof *host; i++) host[i] = 2 * lam_rng_uniform(&rng) - 1;
     lam_status status = lam_device_upload(device, data, host, bytes);
@@ -48,7 +44,7 @@ static lam_status open_trial(struct trial *t, struct lam_block *block) {
     struct lam_device *device = lam_block_device(block);
     *t = (struct trial){.block = block, .stage = {.device = device, .blocks = &t->block, .count = 1}};
     t->indices = calloc((size_t)options->batch, sizeof *t->indices);
-    if (!t->indices) return no_memory();
+    if (!t->indices) return lam_no_memory();
     t->batch.count = options->batch;
     t->batch.indices = t->indices;
     LAM_TRY(lam_stage_allocate(&t->stage));
@@ -103,7 +99,7 @@ static lam_status create_pair(const struct lam_chain_options *o, int unit, const
 /* What the pair is made of, names left out: pairs with the same text cost the same. */
 static lam_status pair_text(const struct lam_block *block, char **text) {
     *text = lam_block_text(block);
-    return *text ? LAM_OK : no_memory();
+    return *text ? LAM_OK : lam_no_memory();
 }
 
 struct known_pair {
@@ -144,7 +140,7 @@ static lam_status look_up_or_measure(const struct lam_chain_options *o, struct l
 lam_status lam_profile_units(const struct lam_chain_options *o, double *unit, double *aux) {
     int units = o->network->units, count = 0;
     struct known_pair *known = calloc((size_t)units, sizeof *known), found;
-    if (!known) return no_memory();
+    if (!known) return lam_no_memory();
     struct lam_border in = {0}, next = {0}; /* of the pair; of the pair after it */
     lam_status status = LAM_OK;
     for (int u = 0; u < units && status == LAM_OK; u++) {

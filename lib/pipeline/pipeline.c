@@ -8,10 +8,6 @@
 #include "base/log.h"
 #include "pipeline/internal.h"
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 /* ---- create ---- */
 
 /* Runs of blocks on one device. */
@@ -61,11 +57,11 @@ static size_t slot_bytes(const struct lam_pipeline *p, int j) {
 
 static lam_status create_messages(struct link *link, int slots, int batch) {
     link->messages = calloc((size_t)slots, sizeof *link->messages);
-    if (!link->messages) return no_memory();
+    if (!link->messages) return lam_no_memory();
     LAM_TRY(lam_queue_create(slots, &link->queue));
     for (int i = 0; i < slots; i++) {
         link->messages[i].indices = calloc((size_t)batch, sizeof *link->messages[i].indices);
-        if (!link->messages[i].indices) return no_memory();
+        if (!link->messages[i].indices) return lam_no_memory();
         link->messages[i].batch.indices = link->messages[i].indices;
     }
     return LAM_OK;
@@ -104,7 +100,7 @@ static lam_status create_twins(struct lam_pipeline *p, int j) {
     if (twins->count == 0) return LAM_OK;
     twins->kept = p->options.ema_lag + 3;
     twins->places = calloc((size_t)twins->kept, sizeof *twins->places);
-    if (!twins->places) return no_memory();
+    if (!twins->places) return lam_no_memory();
     return lam_versions_create(twins->kept, &twins->versions);
 }
 
@@ -115,7 +111,7 @@ static lam_status create(struct lam_pipeline *p) {
     p->links = calloc(blocks, sizeof *p->links);
     p->twins = calloc(blocks, sizeof *p->twins);
     p->hooks = calloc(blocks, sizeof *p->hooks);
-    if (!p->workers || !p->device_of || !p->links || !p->twins || !p->hooks) return no_memory();
+    if (!p->workers || !p->device_of || !p->links || !p->twins || !p->hooks) return lam_no_memory();
     LAM_TRY(find_stages(p));
     if (lam_pipeline_end_to_end(p) && p->devices != p->blocks)
         return lam_fail(LAM_ERR_INVALID,
@@ -147,7 +143,7 @@ lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struc
         return lam_fail(LAM_ERR_INVALID,
                         "a pipeline needs a block, a queue of at least 1 and a lag of at least 0");
     struct lam_pipeline *p = calloc(1, sizeof *p);
-    if (!p) return no_memory();
+    if (!p) return lam_no_memory();
     p->options = *options;
     p->blocks = options->block_count;
     pthread_mutex_init(&p->mutex, NULL);

@@ -48,7 +48,7 @@ struct lam_queue {
 
 lam_status lam_queue_create(int slots, struct lam_queue **queue) {
     struct lam_queue *q = calloc(1, sizeof *q);
-    if (!q) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!q) return lam_no_memory();
     q->slots = slots;
     gate_open(&q->gate);
     *queue = q;
@@ -138,7 +138,7 @@ struct lam_versions {
 
 lam_status lam_versions_create(int kept, struct lam_versions **versions) {
     struct lam_versions *v = calloc(1, sizeof *v);
-    if (!v) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!v) return lam_no_memory();
     v->kept = kept;
     gate_open(&v->gate);
     *versions = v;

@@ -331,7 +331,7 @@ lam_status lam_simulate(const struct lam_simulation *simulation, struct lam_simu
     LAM_TRY(check(simulation));
     struct simulator s = {.in = simulation, .window = window_of(simulation)};
     s.passages = calloc((size_t)(s.window * simulation->stage_count), sizeof *s.passages);
-    if (!s.passages) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!s.passages) return lam_no_memory();
     double middle = 0; /* when the first half of the batches was done */
     for (int step = 0; step < simulation->batches; step++) {
         if (is_local(simulation))

@@ -76,7 +76,7 @@ lam_status lam_trace_create(int lanes, int capacity, struct lam_trace **trace) {
     }
     if (!complete) {
         lam_trace_destroy(t);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     *trace = t;
     return LAM_OK;
@@ -159,7 +159,7 @@ static lam_status put_about_lane(FILE *to, const char *what, int lane, const cha
                               what, "args", key, value);
     char *text = event ? json_dumps(event, JSON_COMPACT) : NULL;
     json_decref(event);
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     fprintf(to, ",\n%s", text);
     free(text);
     return LAM_OK;
@@ -197,8 +197,7 @@ lam_status lam_trace_write(const struct lam_trace *trace, const char *path) {
     struct lam_atomic_file file = {0};
     struct span *ring = malloc((size_t)trace->capacity * sizeof *ring);
     uint64_t *lost = calloc((size_t)trace->lanes, sizeof *lost);
-    lam_status status =
-        ring && lost ? lam_atomic_open(&file, path) : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = ring && lost ? lam_atomic_open(&file, path) : lam_no_memory();
     if (status == LAM_OK) {
         status = put_trace(file.stream, trace, ring, lost);
         if (status == LAM_OK)

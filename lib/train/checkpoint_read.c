@@ -68,7 +68,7 @@ static lam_status read_header(struct lam_checkpoint *c) {
             "and whole?",
             c->path, (unsigned long long)length, (unsigned long long)c->file_bytes);
     char *text = malloc((size_t)length + 1);
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     lam_status status = read_at(c, LENGTH_BYTES, text, (size_t)length);
     json_error_t error;
     if (status == LAM_OK) {
@@ -185,7 +185,7 @@ static lam_status read_tensors(struct lam_checkpoint *c) {
     size_t capacity = json_object_size(c->header);
     c->tensors = calloc(capacity + 1, sizeof *c->tensors);
     c->by_name = calloc(capacity + 1, sizeof *c->by_name);
-    if (!c->tensors || !c->by_name) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!c->tensors || !c->by_name) return lam_no_memory();
     const char *name;
     json_t *entry;
     json_object_foreach(c->header, name, entry) {
@@ -207,10 +207,10 @@ static lam_status read_tensors(struct lam_checkpoint *c) {
 
 lam_status lam_checkpoint_open(const char *path, struct lam_checkpoint **checkpoint) {
     struct lam_checkpoint *c = calloc(1, sizeof *c);
-    if (!c) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!c) return lam_no_memory();
     c->fd = -1;
     c->path = strdup(path);
-    lam_status status = c->path ? open_file(c) : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = c->path ? open_file(c) : lam_no_memory();
     if (status == LAM_OK) status = read_header(c);
     if (status == LAM_OK) status = check_texts(c);
     if (status == LAM_OK) status = read_tensors(c);

@@ -15,10 +15,6 @@ struct lam_checkpoint_writer {
     bool begun;
 };
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 void lam_checkpoint_abandon(struct lam_checkpoint_writer *writer) {
     if (!writer) return;
     lam_atomic_abandon(&writer->file);
@@ -29,12 +25,12 @@ void lam_checkpoint_abandon(struct lam_checkpoint_writer *writer) {
 
 lam_status lam_checkpoint_create(const char *path, struct lam_checkpoint_writer **writer) {
     struct lam_checkpoint_writer *w = calloc(1, sizeof *w);
-    if (!w) return no_memory();
+    if (!w) return lam_no_memory();
     w->header = json_object();
     w->texts = json_object();
     lam_status status = LAM_OK;
     if (!w->header || !w->texts || json_object_set(w->header, "__metadata__", w->texts) != 0)
-        status = no_memory();
+        status = lam_no_memory();
     if (status == LAM_OK) status = lam_atomic_open(&w->file, path);
     if (status != LAM_OK) {
         lam_checkpoint_abandon(w);
@@ -48,7 +44,7 @@ lam_status lam_checkpoint_text(struct lam_checkpoint_writer *writer, const char 
     if (writer->begun) return lam_fail(LAM_ERR_INTERNAL, "checkpoint: '%s' is declared too late", key);
     json_t *value = json_string(text);
     if (!value) return lam_fail(LAM_ERR_INVALID, "checkpoint: the text of '%s' is not UTF-8", key);
-    return json_object_set_new(writer->texts, key, value) == 0 ? LAM_OK : no_memory();
+    return json_object_set_new(writer->texts, key, value) == 0 ? LAM_OK : lam_no_memory();
 }
 
 static const char *type_name(enum lam_dtype dtype) {
@@ -74,7 +70,7 @@ lam_status lam_checkpoint_declare(struct lam_checkpoint_writer *writer, const ch
     for (int i = 0; dims && i < shape.rank; i++) json_array_append_new(dims, json_integer(shape.dim[i]));
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type_name(dtype), "shape", dims,
                               "data_offsets", (json_int_t)writer->declared, (json_int_t)end);
-    if (!entry || json_object_set_new(writer->header, name, entry) != 0) return no_memory();
+    if (!entry || json_object_set_new(writer->header, name, entry) != 0) return lam_no_memory();
     writer->declared = end;
     return LAM_OK;
 }
@@ -82,7 +78,7 @@ lam_status lam_checkpoint_declare(struct lam_checkpoint_writer *writer, const ch
 /* Length and header, padded with spaces so that the data begins at a multiple of 8 bytes. */
 static lam_status begin(struct lam_checkpoint_writer *writer) {
     char *text = json_dumps(writer->header, JSON_COMPACT);
-    if (!text) return no_memory();
+    if (!text) return lam_no_memory();
     size_t length = strlen(text), padded = (length + 7) / 8 * 8;
     for (int i = 0; i < 8; i++) fputc((int)((uint64_t)padded >> (8 * i) & 0xFF), writer->file.stream);
     fwrite(text, 1, length, writer->file.stream);

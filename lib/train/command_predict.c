@@ -27,8 +27,7 @@ static lam_status save_picture(const struct predict *p, const char *image, size_
     const char *name = slash ? slash + 1 : image, *dot = strrchr(name, '.');
     int length = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
     char *path = lam_format("%s/%04zu-%.*s.png", p->options->out, number, length, name);
-    lam_status status =
-        path ? lam_image_save_png(path, picture) : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = path ? lam_image_save_png(path, picture) : lam_no_memory();
     free(path);
     return status;
 }
@@ -78,7 +77,7 @@ static lam_status make_buffers(struct predict *p) {
     p->sample_bytes = (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype);
     p->host_data = calloc((size_t)p->trained.batch, p->sample_bytes);
     p->list = json_array();
-    if (!p->host_data || !p->list) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!p->host_data || !p->list) return lam_no_memory();
     return lam_device_alloc(p->trained.device, LAM_MEMORY_DATA, p->sample_bytes * (size_t)p->trained.batch,
                             &p->device_data);
 }
@@ -86,8 +85,8 @@ static lam_status make_buffers(struct predict *p) {
 static lam_status write_list(struct predict *p) {
     if (*p->options->out) {
         char *path = lam_path_join(p->options->out, "predictions.json");
-        lam_status status = path ? lam_command_write_json(path, json_incref(p->list), p->out)
-                                 : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        lam_status status =
+            path ? lam_command_write_json(path, json_incref(p->list), p->out) : lam_no_memory();
         free(path);
         LAM_TRY(status);
     }
@@ -133,7 +132,7 @@ LAM_COMMAND(predict) {
     const char **words = calloc(MOST_IMAGES, sizeof *words);
     int count = 0;
     bool done;
-    if (!words) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!words) return lam_no_memory();
     lam_status status =
         lam_command_parse(command, argc, argv, &options, words, MOST_IMAGES, &count, out, &done);
     if (status == LAM_OK && !done) status = predict(tasks, words, count, &options, out, err);

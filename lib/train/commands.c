@@ -96,7 +96,7 @@ void lam_command_options_free(struct lam_command_options *options) {
 lam_status lam_command_write_json(const char *path, json_t *json, FILE *out) {
     char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(json);
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     lam_status status = LAM_OK;
     if (!strcmp(path, "-"))
         fprintf(out, "%s\n", text);

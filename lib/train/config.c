@@ -329,8 +329,7 @@ lam_status lam_config_devices(const struct lam_config *config, char ***names, si
     }
     LAM_TRY(device_names(config, text, names, count));
     *limits = calloc((size_t)*count, sizeof **limits);
-    lam_status status = *limits ? parse_limits(config->memory_limit, *limits, *count)
-                                : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = *limits ? parse_limits(config->memory_limit, *limits, *count) : lam_no_memory();
     if (status == LAM_OK) return LAM_OK;
     for (int i = 0; i < *count; i++) free((*names)[i]);
     free(*names);

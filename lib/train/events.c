@@ -68,7 +68,7 @@ static lam_status write_event(const struct lam_events *events, LamTb__Event *eve
     event->wall_time = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
     size_t size = lam_tb__event__get_packed_size(event);
     uint8_t *record = malloc(size + 16);
-    if (!record) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!record) return lam_no_memory();
     put_little(record, size, 8);
     put_little(record + 8, lam_crc32c_masked(record, 8), 4);
     lam_tb__event__pack(event, record + 12);
@@ -110,7 +110,7 @@ lam_status lam_events_open(const char *folder, uint64_t first_step, struct lam_e
     char host[128] = "host";
     gethostname(host, sizeof host - 1);
     struct lam_events *e = calloc(1, sizeof *e);
-    if (!e) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!e) return lam_no_memory();
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     e->path = lam_format("%s/events.out.tfevents.%010lld.%s.%d", folder, (long long)now.tv_sec, host,
@@ -118,7 +118,7 @@ lam_status lam_events_open(const char *folder, uint64_t first_step, struct lam_e
     e->fd = e->path ? open(e->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
     lam_status status = LAM_OK;
     if (!e->path)
-        status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        status = lam_no_memory();
     else if (e->fd < 0)
         status = lam_fail(LAM_ERR_IO, "%s: cannot be written: %s", e->path, strerror(errno));
     if (status == LAM_OK) status = write_start(e, first_step);

@@ -12,14 +12,10 @@
 
 #include "base/files.h"
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 lam_status lam_folder_free_name(const char *name, char **path) {
     for (int i = 1; i < 100000; i++) {
         char *candidate = lam_format("runs/%s-%d", name, i);
-        if (!candidate) return no_memory();
+        if (!candidate) return lam_no_memory();
         if (!lam_path_exists(candidate)) {
             *path = candidate;
             return LAM_OK;
@@ -42,7 +38,7 @@ static lam_status make_parts(struct lam_folder *folder) {
     static const char *const parts[] = {"checkpoints", "predictions"};
     for (int i = 0; i < 2; i++) {
         char *path = lam_folder_file(folder, parts[i]);
-        lam_status status = path ? lam_make_folders(path) : no_memory();
+        lam_status status = path ? lam_make_folders(path) : lam_no_memory();
         free(path);
         LAM_TRY(status);
     }
@@ -51,7 +47,7 @@ static lam_status make_parts(struct lam_folder *folder) {
 
 lam_status lam_folder_check(const char *path, bool resume) {
     char *config = lam_path_join(path, "config.ini");
-    if (!config) return no_memory();
+    if (!config) return lam_no_memory();
     bool holds = lam_path_exists(config);
     free(config);
     if (resume && !holds)
@@ -93,7 +89,7 @@ static void remove_leftovers(const struct lam_folder *folder) {
 
 lam_status lam_folder_open(const char *path, bool resume, struct lam_folder *folder) {
     struct lam_folder f = {.path = strdup(path), .lock = -1};
-    lam_status status = f.path ? lam_folder_check(path, resume) : no_memory();
+    lam_status status = f.path ? lam_folder_check(path, resume) : lam_no_memory();
     if (status == LAM_OK) status = make_parts(&f);
     if (status == LAM_OK) status = lock(&f);
     if (status == LAM_OK) status = lam_folder_check(path, resume); /* nobody was faster */
@@ -120,7 +116,7 @@ lam_status lam_folder_open_logs(struct lam_folder *folder, uint64_t metrics_line
                                 uint64_t step) {
     char *metrics = lam_folder_file(folder, "metrics.jsonl"),
          *memory = lam_folder_file(folder, "memory.jsonl");
-    lam_status status = metrics && memory ? LAM_OK : no_memory();
+    lam_status status = metrics && memory ? LAM_OK : lam_no_memory();
     if (status == LAM_OK) status = lam_lines_open(metrics, metrics_lines, &folder->metrics);
     if (status == LAM_OK) status = lam_lines_open(memory, memory_lines, &folder->memory);
     if (status == LAM_OK) status = lam_events_open(folder->path, step, &folder->events);
@@ -140,7 +136,7 @@ char *lam_folder_file(const struct lam_folder *folder, const char *name) {
 
 lam_status lam_folder_write_text(const struct lam_folder *folder, const char *name, const char *text) {
     char *path = lam_folder_file(folder, name);
-    if (!path) return no_memory();
+    if (!path) return lam_no_memory();
     lam_status status = lam_file_write(path, text, strlen(text));
     free(path);
     return status;
@@ -149,7 +145,7 @@ lam_status lam_folder_write_text(const struct lam_folder *folder, const char *na
 lam_status lam_folder_write_json(const struct lam_folder *folder, const char *name, json_t *json) {
     char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(14)) : NULL;
     json_decref(json);
-    if (!text) return no_memory();
+    if (!text) return lam_no_memory();
     lam_status status = lam_folder_write_text(folder, name, text);
     free(text);
     return status;

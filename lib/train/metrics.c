@@ -51,7 +51,7 @@ lam_status lam_lines_open(const char *path, uint64_t keep, struct lam_lines **li
     if (!l || !copy) {
         free(l);
         free(copy);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     l->path = copy;
     l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -85,7 +85,7 @@ uint64_t lam_lines_count(const struct lam_lines *lines) {
 lam_status lam_lines_write(struct lam_lines *lines, const char *line) {
     size_t length = strlen(line);
     char *text = malloc(length + 1);
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     memcpy(text, line, length);
     text[length] = '\n';
     ssize_t put;
@@ -107,7 +107,7 @@ lam_status lam_lines_write(struct lam_lines *lines, const char *line) {
 static lam_status write_object(struct lam_lines *lines, json_t *object) {
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(14)) : NULL;
     json_decref(object);
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     lam_status status = lam_lines_write(lines, text);
     free(text);
     return status;

@@ -24,7 +24,7 @@ static const double bar_interval = 0.1, line_interval = 10;
 
 lam_status lam_progress_create(const struct lam_progress_options *options, struct lam_progress **progress) {
     struct lam_progress *p = calloc(1, sizeof *p);
-    if (!p) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!p) return lam_no_memory();
     p->options = *options;
     p->bar = options->bar && (options->force_bar || isatty(fileno(options->bar)));
     p->begin = p->lined = lam_seconds();

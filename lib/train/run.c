@@ -39,7 +39,7 @@ static lam_status save_as(struct run *run, const char *name) {
                                     .data = &run->data,
                                     .recipe = run->recipe};
     char *path = lam_folder_file(&run->folder, name);
-    if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!path) return lam_no_memory();
     lam_status status = lam_snapshot_save(&snapshot, path);
     free(path);
     return status;
@@ -275,7 +275,7 @@ static lam_status show_predictions(struct run *run) {
     if (status == LAM_OK && mosaic.width) {
         snprintf(name, sizeof name, "predictions/epoch-%04llu.png", (unsigned long long)run->at.epoch + 1);
         char *path = lam_folder_file(&run->folder, name);
-        status = path ? lam_image_save_png(path, &mosaic) : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        status = path ? lam_image_save_png(path, &mosaic) : lam_no_memory();
         free(path);
         if (status == LAM_OK)
             status = lam_events_image(run->folder.events, run->at.step, "predictions", &mosaic);
@@ -327,7 +327,7 @@ static lam_status tell_stages(struct run *run) {
 static lam_status write_trace(const struct run *run) {
     if (!run->trace) return LAM_OK;
     char *path = lam_folder_file(&run->folder, "trace.json");
-    if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!path) return lam_no_memory();
     lam_status status = lam_trace_write(run->trace, path);
     free(path);
     return status;

@@ -10,10 +10,6 @@
 
 enum { TRACED_SPANS = 1 << 14, WATCHDOG_SECONDS = 60 };
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 /* ---- data and device ---- */
 
 static lam_status open_task(struct run *run) {
@@ -94,7 +90,7 @@ static lam_status create_steps(struct run *run) {
     run->step_capacity = (int)(run->config->queue + 2) * (run->chain.count + 1) + 4;
     free(run->steps);
     run->steps = calloc((size_t)run->step_capacity, sizeof *run->steps);
-    return run->steps ? LAM_OK : no_memory();
+    return run->steps ? LAM_OK : lam_no_memory();
 }
 
 static void destroy_blocks(struct run *run) {
@@ -272,7 +268,7 @@ static lam_status choose_by_measuring(struct run *run, const char *plan) {
 
 static lam_status create_tuned_blocks(struct run *run) {
     char *plan = plan_text(run);
-    if (!plan) return no_memory();
+    if (!plan) return lam_no_memory();
     lam_status status = run->config->tuning ? choose_by_measuring(run, plan) : choose_by_rule(run, plan);
     free(plan);
     return status;
@@ -287,7 +283,7 @@ static lam_status open_folder(struct run *run) {
     free(name);
     LAM_TRY(status);
     run->last_path = lam_folder_file(&run->folder, "checkpoints/last.safetensors");
-    return run->last_path ? LAM_OK : no_memory();
+    return run->last_path ? LAM_OK : lam_no_memory();
 }
 
 /* Options and measured choices as one INI text. */
@@ -298,7 +294,7 @@ static lam_status make_recipe(const struct run *run, unsigned without, char **te
     if (status == LAM_OK) {
         *text = lam_format("%s%s", options, tuning);
         free(tuning);
-        if (!*text) status = no_memory();
+        if (!*text) status = lam_no_memory();
     }
     free(options);
     return status;

@@ -14,9 +14,9 @@ lam_status lam_run_report(const struct run *run) {
     size_t size = 0;
     if (!run->task->report) return LAM_OK;
     FILE *table = open_memstream(&text, &size);
-    if (!table) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!table) return lam_no_memory();
     lam_status status = write_report(run, table);
-    if (fclose(table) != 0 && status == LAM_OK) status = lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (fclose(table) != 0 && status == LAM_OK) status = lam_no_memory();
     if (status == LAM_OK) status = lam_folder_write_text(&run->folder, "report.txt", text);
     free(text);
     return status;

@@ -57,7 +57,7 @@ static lam_status check_part(const struct run *run, const struct lam_data_identi
     char *text =
         lam_format("--%s %s%s", own_val ? "val" : "data", own_val ? config->val : config->data, part);
     lam_status status = LAM_OK;
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     if (run->data.samples[split] != was->samples[split])
         status =
             lam_fail(LAM_ERR_INVALID,

@@ -10,7 +10,7 @@ lam_status lam_settings_open(const struct lam_task *task, struct lam_settings *s
     memset(settings, 0, sizeof *settings);
     settings->task = task;
     settings->own = calloc(1, task->config_size + 1);
-    if (!settings->own) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!settings->own) return lam_no_memory();
     LAM_TRY(lam_tuning_create(LAM_TUNING_RECORD, &settings->recorded));
     settings->options = (struct lam_options){
         .program = task->program,
@@ -32,7 +32,7 @@ void lam_settings_close(struct lam_settings *settings) {
 
 static lam_status read_saved(struct lam_settings *settings, const char *folder) {
     char *path = lam_path_join(folder, "config.ini");
-    if (!path) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!path) return lam_no_memory();
     lam_status status =
         lam_path_exists(path)
             ? lam_options_read(&settings->options, path)
@@ -81,7 +81,7 @@ static lam_status parse(struct lam_settings *settings, int argc, char **argv, co
     const struct lam_config *config = &settings->config;
     if (!config->resume || config->help || config->version || !*config->out) return LAM_OK;
     char *folder = strdup(config->out);
-    if (!folder) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!folder) return lam_no_memory();
     lam_status status = resume(settings, folder, argc, argv, words, word_capacity, word_count);
     free(folder);
     return status;

@@ -12,10 +12,6 @@ static char *state_name(const char *state, const char *name) {
     return !strcmp(state, "ema") ? lam_format("ema.%s", name) : lam_format("optimizer.%s.%s", state, name);
 }
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 static const float *weight(const struct lam_params *params, const struct lam_param *param) {
     return (param->buffer ? lam_params_buffers(params) : lam_params_values(params)) + param->offset;
 }
@@ -38,7 +34,7 @@ static lam_status each_array(const struct lam_block *block,
             const struct lam_param *param = lam_params_get(params, i);
             if (param->buffer) continue;
             char *name = state_name(lam_optimizer_state_name(optimizer, s), param->name);
-            if (!name) return no_memory();
+            if (!name) return lam_no_memory();
             lam_status status =
                 visit(context, name, param, lam_optimizer_state(optimizer, s) + param->offset);
             free(name);
@@ -63,7 +59,7 @@ static lam_status write_array(void *context, const char *name, const struct lam_
     const struct copy *copy = context;
     size_t bytes = (size_t)param->count * sizeof *data;
     float *host = malloc(bytes + 1);
-    if (!host) return no_memory();
+    if (!host) return lam_no_memory();
     lam_status status = lam_device_download(copy->device, host, data, bytes);
     if (status == LAM_OK) status = lam_checkpoint_write(copy->writer, host, bytes);
     free(host);
@@ -225,7 +221,7 @@ static lam_status load_array(const struct lam_checkpoint *c, struct lam_device *
                         lam_shape_text(tensor->shape, is, sizeof is),
                         lam_shape_text(param->shape, wanted, sizeof wanted));
     float *host = malloc(tensor->bytes + 1);
-    if (!host) return no_memory();
+    if (!host) return lam_no_memory();
     lam_status status = lam_checkpoint_read(c, index, host, tensor->bytes);
     if (status == LAM_OK) status = lam_device_upload(device, to, host, tensor->bytes);
     free(host);
@@ -254,7 +250,7 @@ lam_status lam_snapshot_optimizer(const struct lam_checkpoint *c, struct lam_blo
             const struct lam_param *param = lam_params_get(params, i);
             if (param->buffer) continue;
             char *name = state_name(lam_optimizer_state_name(optimizer, s), param->name);
-            if (!name) return no_memory();
+            if (!name) return lam_no_memory();
             lam_status status = load_array(c, lam_block_device(block), name, param,
                                            lam_optimizer_state(optimizer, s) + param->offset);
             free(name);

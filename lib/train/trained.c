@@ -8,19 +8,15 @@
 #include "train/snapshot.h"
 #include "train/tuning_record.h"
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 lam_status lam_trained_path(const char *path, char **checkpoint) {
     static const char *const names[] = {"checkpoints/best.safetensors", "checkpoints/last.safetensors"};
     if (!lam_path_is_folder(path)) {
         *checkpoint = strdup(path);
-        return *checkpoint ? LAM_OK : no_memory();
+        return *checkpoint ? LAM_OK : lam_no_memory();
     }
     for (int i = 0; i < 2; i++) {
         char *file = lam_path_join(path, names[i]);
-        if (!file) return no_memory();
+        if (!file) return lam_no_memory();
         if (lam_path_exists(file)) {
             *checkpoint = file;
             return LAM_OK;

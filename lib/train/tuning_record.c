@@ -10,10 +10,6 @@
 #include "base/options_recipe.h"
 #include "base/rng.h"
 
-static lam_status no_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
-}
-
 /* The cache's folder; NULL: there is no place for one. */
 static char *cache_folder(void) {
     const char *own = getenv("LAMINA_CACHE"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -73,7 +69,7 @@ lam_status lam_tuning_record_ini(const struct lam_tuning *tuning, char **text) {
     char *made = NULL;
     size_t size = 0;
     FILE *to = open_memstream(&made, &size);
-    if (!to) return no_memory();
+    if (!to) return lam_no_memory();
     bool any = lam_tuning_mode(tuning) == LAM_TUNING_MEASURE && lam_tuning_size(tuning) > 0;
     if (any) fputs("\n[tuning]\n# measured once; used again by resume and rerun\n", to);
     for (int i = 0; any && i < lam_tuning_size(tuning); i++) {
@@ -85,7 +81,7 @@ lam_status lam_tuning_record_ini(const struct lam_tuning *tuning, char **text) {
     }
     if (fclose(to) != 0) {
         free(made);
-        return no_memory();
+        return lam_no_memory();
     }
     *text = made;
     return LAM_OK;
@@ -96,7 +92,7 @@ lam_status lam_tuning_record_line(void *tuning, const char *line) {
     if (!equals)
         return lam_fail(LAM_ERR_FORMAT, "'%.100s' is not 'key = choice' of a [tuning] section", line);
     char *key = strndup(line, (size_t)(equals - line));
-    if (!key) return no_memory();
+    if (!key) return lam_no_memory();
     lam_status status = lam_tuning_set(tuning, key, equals + 3);
     free(key);
     return status;

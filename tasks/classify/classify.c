@@ -114,10 +114,10 @@ static lam_status check_name(const struct classify *c, const char *name) {
 
 static lam_status copy_names(struct classify *c, const struct lam_dataset *set) {
     c->names = calloc((size_t)c->classes, sizeof *c->names);
-    if (!c->names) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!c->names) return lam_no_memory();
     for (int i = 0; i < c->classes; i++) {
         c->names[i] = set->class_names ? strdup(set->class_names[i]) : lam_format("%d", i);
-        if (!c->names[i]) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        if (!c->names[i]) return lam_no_memory();
         LAM_TRY(check_name(c, c->names[i]));
     }
     return LAM_OK;
@@ -146,7 +146,7 @@ static lam_status save(const void *state, struct lam_checkpoint_writer *writer) 
     for (int i = 0; i < c->classes; i++) json_array_append_new(names, json_string(c->names[i]));
     char *text = json_dumps(names, JSON_COMPACT);
     json_decref(names);
-    if (!text) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!text) return lam_no_memory();
     lam_status status = lam_checkpoint_text(writer, "class_names", text);
     free(text);
     LAM_TRY(status);
@@ -168,7 +168,7 @@ static lam_status copy_texts(const json_t *texts, char **names) {
     json_array_foreach(texts, index, text) {
         const char *name = json_string_value(text);
         names[index] = name ? strdup(name) : lam_format("%d", (int)index);
-        if (!names[index]) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        if (!names[index]) return lam_no_memory();
     }
     return LAM_OK;
 }
@@ -183,7 +183,7 @@ static lam_status read_names(const struct lam_checkpoint *from, char ***names, i
                         lam_checkpoint_path(from));
     }
     char **read = calloc(count, sizeof *read);
-    lam_status status = read ? copy_texts(texts, read) : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = read ? copy_texts(texts, read) : lam_no_memory();
     json_decref(texts);
     if (status != LAM_OK) {
         free_names(read, (int)count);
@@ -323,12 +323,11 @@ static lam_status make_buffers(struct classify *c) {
     c->confusion = calloc(classes * classes, sizeof *c->confusion);
     c->shown_capacity = (int)c->config->samples_shown;
     c->shown = calloc((size_t)c->shown_capacity + 1, sizeof *c->shown);
-    if (!c->scratch || !c->logits || !c->labels || !c->confusion || !c->shown)
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!c->scratch || !c->logits || !c->labels || !c->confusion || !c->shown) return lam_no_memory();
     size_t planes = (size_t)c->channels * (size_t)c->size * (size_t)c->size;
     for (int i = 0; c->own->mixup > 0 && i < c->threads; i++) {
         c->scratch[i].planes = malloc(planes * sizeof *c->scratch[i].planes);
-        if (!c->scratch[i].planes) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        if (!c->scratch[i].planes) return lam_no_memory();
     }
     return LAM_OK;
 }
@@ -368,7 +367,7 @@ static void close_state(void *state) {
 static lam_status open_state(const struct lam_config *config, const void *own, enum lam_use use,
                              const struct lam_checkpoint *from, void **state) {
     struct classify *c = calloc(1, sizeof *c);
-    if (!c) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!c) return lam_no_memory();
     c->config = config;
     c->own = own;
     lam_status status =

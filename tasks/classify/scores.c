@@ -107,7 +107,7 @@ lam_status classify_eval_end(void *state, struct lam_score *scores, int *count) 
 lam_status classify_show(void *state, struct lam_image *mosaic, json_t **list) {
     const struct classify *c = state;
     json_t *array = json_array();
-    if (!array) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!array) return lam_no_memory();
     for (int i = 0; i < c->shown_count; i++) {
         const struct shown *s = &c->shown[i];
         char what[512];
@@ -191,7 +191,7 @@ static lam_status write_confusion_csv(const struct classify *c, const char *path
 
 static lam_status write_confusion(const struct classify *c, const char *folder) {
     char *csv = lam_path_join(folder, "confusion.csv"), *png = lam_path_join(folder, "confusion.png");
-    lam_status status = csv && png ? LAM_OK : lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    lam_status status = csv && png ? LAM_OK : lam_no_memory();
     if (status == LAM_OK) status = write_confusion_csv(c, csv);
     struct lam_image image = {0};
     if (status == LAM_OK) status = classify_draw_confusion(c, &image);
@@ -215,7 +215,7 @@ lam_status classify_report(void *state, FILE *table, json_t **json, const char *
     }
     json_t *report =
         json_pack("{s:I, s:o, s:o}", "samples", (json_int_t)c->seen, "classes", classes, "confusion", matrix);
-    if (!report) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!report) return lam_no_memory();
     lam_status status = folder ? write_confusion(c, folder) : LAM_OK;
     if (status != LAM_OK)
         json_decref(report);

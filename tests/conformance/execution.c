@@ -34,7 +34,7 @@ static lam_status guarded_create(const struct execution *e, struct lam_stream *s
     g.device = memory;
     g.image = malloc(total(&g));
     *guarded = g;
-    if (!g.image) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!g.image) return lam_no_memory();
     memset(g.image, e->poison, total(&g));
     if (initial) memcpy(g.image + GUARD, initial, bytes);
     return e->backend->copy_from_host(stream, g.device, g.image, total(&g));
@@ -45,7 +45,7 @@ static lam_status guarded_check(const struct execution *e, struct lam_stream *st
                                 bool unchanged, void *host, const char *name, int index) {
     if (!g->device) return LAM_OK;
     uint8_t *now = malloc(total(g));
-    if (!now) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!now) return lam_no_memory();
     lam_status status = e->backend->copy_to_host(stream, now, g->device, total(g));
     if (status == LAM_OK) status = e->backend->stream_sync(stream);
     if (status == LAM_OK && host) memcpy(host, now + GUARD, g->bytes);
@@ -189,7 +189,7 @@ static void step_lane(void *context, int lane) {
 static lam_status stored(const struct job *job, const struct lam_operand *operand, const double *values,
                          struct guarded *guarded) {
     void *bytes = malloc(lam_tensor_bytes(&operand->desc));
-    if (!bytes) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!bytes) return lam_no_memory();
     host_tensor_store(&operand->desc, values, bytes);
     lam_status status =
         guarded_create(job->execution, job->stream, lam_tensor_bytes(&operand->desc), bytes, guarded);
@@ -264,7 +264,7 @@ static lam_status fetch(const struct job *job, struct results *results) {
     for (int i = 0; i < op->outputs; i++) {
         if (!op->out[i].present) continue;
         results->out[i] = malloc(job->out[i].bytes);
-        if (!results->out[i]) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        if (!results->out[i]) return lam_no_memory();
         LAM_TRY(guarded_check(e, job->stream, &job->out[i], false, results->out[i], "output", i));
     }
     return LAM_OK;

@@ -161,7 +161,7 @@ lam_status operands_create(const struct op_case *c, uint64_t seed, bool round, s
             good = false;
     if (!good) {
         operands_destroy(&o);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     for (int i = 0; i < op->inputs; i++)
         if (o.in[i]) operands_fill_normal(o.in[i], reference_count(&op->in[i]), seed, (uint64_t)i);

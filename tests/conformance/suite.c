@@ -303,7 +303,7 @@ lam_status suite_create(const struct lam_backend *backend, struct lam_backend_de
     if (device_count < 1 || device_count > MAX_DEVICES)
         return lam_fail(LAM_ERR_INVALID, "%d devices; the suite takes 1 to %d", device_count, MAX_DEVICES);
     struct suite *s = calloc(1, sizeof *s);
-    if (!s) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!s) return lam_no_memory();
     s->backend = backend;
     s->device_count = device_count;
     memcpy(s->devices, devices, (size_t)device_count * sizeof *devices);

@@ -132,7 +132,7 @@ static lam_status fake_create(struct lam_backend_device *device, const struct la
     if (options->choice) return lam_fail(LAM_ERR_UNSUPPORTED, "no choices here");
     if (fault == NO_KERNEL) return lam_fail(LAM_ERR_UNSUPPORTED, "no %s", lam_op_name(op->kind));
     struct lam_kernel *k = calloc(1, sizeof *k);
-    if (!k) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!k) return lam_no_memory();
     *k = (struct lam_kernel){.op = *op,
                              .workspace_bytes = 8,
                              .run = fake_run,
