@@ -49,32 +49,27 @@ struct config {
 
 static const char *const precisions[] = {"f32", "bf16", NULL};
 
-#define ROW(option, sort, field, preset, heading, ...)                                                       \
-    {                                                                                                        \
-        .name = option, .type = LAM_OPTION_##sort, .offset = offsetof(struct config, field),                 \
-        .fallback = preset, .group = heading, __VA_ARGS__                                                    \
-    }
+#define ROW(...) LAM_OPTION_ROW(struct config, __VA_ARGS__)
 static const struct lam_option table[] = {
     ROW("model", TEXT, model, "resnet32", "What", .help = "network"),
     ROW("method", TEXT, method, "dgl", "What", .help = "auxiliary networks: dgl, glcan"),
-    ROW("blocks", INT, blocks, "2", "What", .min = 1, .max = 128, .help = "gradient-isolated blocks"),
+    ROW("blocks", INT, blocks, "2", "What", LAM_RANGE(1, 128), .help = "gradient-isolated blocks"),
     ROW("partition", TEXT, partition, "profiled", "What",
         .help = "profiled, paper, uniform or a list of last units"),
-    ROW("batch", INT, batch, "128", "What", .min = 1, .max = 65536, .help = "samples in a step"),
+    ROW("batch", INT, batch, "128", "What", LAM_RANGE(1, 65536), .help = "samples in a step"),
     ROW("precision", CHOICE, precision, "f32", "What", .choices = precisions, .help = "type of activations"),
-    ROW("image-size", INT, image_size, "32", "What", .min = 8, .max = 1024,
+    ROW("image-size", INT, image_size, "32", "What", LAM_RANGE(8, 1024),
         .help = "side of the image in pixels"),
-    ROW("classes", INT, classes, "10", "What", .min = 2, .max = 100000, .help = "number of classes"),
+    ROW("classes", INT, classes, "10", "What", LAM_RANGE(2, 100000), .help = "number of classes"),
     ROW("devices", TEXT, devices, "cpu:0,cpu:1", "How", .help = "devices of the blocks"),
     ROW("whole", TEXT, whole, "auto", "How", .help = "device of end-to-end training"),
     ROW("schedules", TEXT, schedules, "sequential,ppll,gpipe,1f1b,end-to-end", "How",
         .help = "what to time, in this order"),
-    ROW("queue", INT, queue, "2", "How", .min = 1, .max = 1024,
-        .help = "batches handed over and not finished"),
-    ROW("micro-batches", INT, micro_batches, "4", "How", .min = 1, .max = 256,
+    ROW("queue", INT, queue, "2", "How", LAM_RANGE(1, 1024), .help = "batches handed over and not finished"),
+    ROW("micro-batches", INT, micro_batches, "4", "How", LAM_RANGE(1, 256),
         .help = "gpipe, 1f1b: parts of a batch"),
-    ROW("steps", INT, steps, "20", "How", .min = 1, .max = 100000, .help = "steps to time in a round"),
-    ROW("rounds", INT, rounds, "3", "How", .min = 1, .max = 1000,
+    ROW("steps", INT, steps, "20", "How", LAM_RANGE(1, 100000), .help = "steps to time in a round"),
+    ROW("rounds", INT, rounds, "3", "How", LAM_RANGE(1, 1000),
         .help = "times that each schedule has its turn"),
     ROW("tuning-file", TEXT, tuning_file, "", "How", .help = "record of measured choices, read and written"),
     ROW("json", TEXT, json, "", "Output", .placeholder = "FILE", .help = "write the numbers there"),

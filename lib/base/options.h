@@ -3,9 +3,9 @@
  *
  *     struct config { int64_t epochs; bool flip; char *data; int precision; };
  *
+ *     #define ROW(...) LAM_OPTION_ROW(struct config, __VA_ARGS__)
  *     static const struct lam_option table[] = {                                     // 1. the table
- *         {.name = "epochs", .type = LAM_OPTION_INT, .offset = offsetof(struct config, epochs),
- *          .fallback = "10", .min = 1, .max = 1e6, .group = "Training", .help = "passes over the data"},
+ *         ROW("epochs", INT, epochs, "10", "Training", LAM_RANGE(1, 1e6), .help = "passes over the data"),
  *         ...
  *     };
  *     struct config config = {0};
@@ -58,6 +58,14 @@ struct lam_option {
     const char *help;           /* one line, no full stop */
     unsigned flags;
 };
+
+/* A row whose value is `field` of `values`; what a row need not have follows by name. */
+#define LAM_OPTION_ROW(values, option, sort, field, preset, heading, ...)                                    \
+    {                                                                                                        \
+        .name = option, .type = LAM_OPTION_##sort, .offset = offsetof(values, field), .fallback = preset,    \
+        .group = heading, __VA_ARGS__                                                                        \
+    }
+#define LAM_RANGE(low, high) .min = low, .max = high
 
 struct lam_option_table {
     const struct lam_option *options;

@@ -9,34 +9,29 @@
 #include "tasks/classify/internal.h"
 #include "tasks/classify/local_head.h"
 
-#define ROW(option, sort, field, preset, ...)                                                                \
-    {                                                                                                        \
-        .name = option, .type = LAM_OPTION_##sort, .offset = offsetof(struct classify_config, field),        \
-        .fallback = preset, __VA_ARGS__                                                                      \
-    }
-#define RANGE(low, high) .min = low, .max = high
+#define ROW(...) LAM_OPTION_ROW(struct classify_config, __VA_ARGS__)
 
 static const char *const pad_modes[] = {"reflect", "zero", NULL};
 
 static const struct lam_option options[] = {
-#define GROUP .group = "Images"
-    ROW("image-size", INT, image_size, "0", GROUP, RANGE(0, 2048), .placeholder = "PIXELS",
+#define GROUP "Images"
+    ROW("image-size", INT, image_size, "0", GROUP, LAM_RANGE(0, 2048), .placeholder = "PIXELS",
         .help = "side of the square that the network sees; 0 = the data's own"),
-    ROW("crop-pad", INT, crop_pad, "0", GROUP, RANGE(0, 256), .placeholder = "PIXELS",
+    ROW("crop-pad", INT, crop_pad, "0", GROUP, LAM_RANGE(0, 256), .placeholder = "PIXELS",
         .help = "pad on each side, then cut a random square; 0 = off"),
     ROW("pad-mode", CHOICE, pad_mode, "reflect", GROUP, .choices = pad_modes,
         .help = "what --crop-pad pads with"),
     ROW("flip", BOOL, flip, "no", GROUP, .help = "mirror half of the images"),
     ROW("resized-crop", BOOL, resized_crop, "no", GROUP, .help = "cut a random rectangle and resize it"),
-    ROW("cutout", INT, cutout, "0", GROUP, RANGE(0, 2048), .placeholder = "PIXELS",
+    ROW("cutout", INT, cutout, "0", GROUP, LAM_RANGE(0, 2048), .placeholder = "PIXELS",
         .help = "blank a random square of this side; 0 = off"),
-    ROW("mixup", NUMBER, mixup, "0", GROUP, RANGE(0, 100), .placeholder = "ALPHA",
+    ROW("mixup", NUMBER, mixup, "0", GROUP, LAM_RANGE(0, 100), .placeholder = "ALPHA",
         .help = "mix pairs of images and labels, shares from Beta(ALPHA, ALPHA); 0 = off"),
 #undef GROUP
-#define GROUP .group = "Model and method"
-    ROW("label-smoothing", NUMBER, label_smoothing, "0", GROUP, RANGE(0, 0.999),
+#define GROUP "Model and method"
+    ROW("label-smoothing", NUMBER, label_smoothing, "0", GROUP, LAM_RANGE(0, 0.999),
         .help = "share of each label that is spread over all classes"),
-    ROW("dropout", NUMBER, dropout, "0", GROUP, RANGE(0, 0.99),
+    ROW("dropout", NUMBER, dropout, "0", GROUP, LAM_RANGE(0, 0.99),
         .help = "vision transformers: share of values dropped"),
 #undef GROUP
 };
