@@ -4,39 +4,24 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "local/model_network.h"
 #include "tasks/classify/local_head.h"
 
-static struct lam_model *model_of(void *context) {
-    return ((struct bench_network *)context)->model;
-}
-
-static const char *unit_name(void *context, int unit, char *text, size_t size) {
-    return lam_model_unit_name(model_of(context), unit, text, size);
-}
-
-static lam_status paper_cuts(void *context, int blocks, int *cuts) {
-    return model_of(context)->paper_cuts(model_of(context), blocks, cuts);
-}
-
-static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
-    return lam_model_build_unit(model_of(context), graph, unit, x);
-}
-
-static lam_value build_output(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
-    (void)context;
+static lam_value build_output(void *task, struct lam_graph *graph, lam_value logits,
+                              const lam_value *inputs) {
+    (void)task;
     if (!lam_graph_training(graph)) {
-        lam_graph_output(graph, "logits", x);
+        lam_graph_output(graph, "logits", logits);
         return LAM_NO_VALUE;
     }
-    lam_value loss = lam_cross_entropy(graph, x, inputs[1], 0, NULL);
+    lam_value loss = lam_cross_entropy(graph, logits, inputs[1], 0, NULL);
     lam_graph_output(graph, "loss", loss);
     return loss;
 }
 
-static lam_value build_local_head(void *context, struct lam_graph *graph, lam_value x,
-                                  const lam_value *inputs) {
-    return build_output(context, graph, classify_local_logits(graph, x, model_of(context)->options.classes),
-                        inputs);
+static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+    const struct lam_model *model = task;
+    return build_output(task, graph, classify_local_logits(graph, x, model->options.classes), inputs);
 }
 
 lam_status bench_network_open(const char *model, int image_size, int classes, struct bench_network *n) {
@@ -44,16 +29,12 @@ lam_status bench_network_open(const char *model, int image_size, int classes, st
     LAM_TRY(lam_model_create(model, &options, &n->model));
     n->fields[0] = (struct lam_field){"image", LAM_F32, LAM_SHAPE(3, image_size, image_size)};
     n->fields[1] = (struct lam_field){"label", LAM_I32, LAM_SCALAR};
-    n->network = (struct lam_network){.context = n,
-                                      .units = lam_model_units(n->model),
-                                      .head_unit = lam_model_units(n->model) - 1,
-                                      .fields = n->fields,
-                                      .field_count = 2,
-                                      .unit_name = unit_name,
-                                      .paper_cuts = paper_cuts,
-                                      .build_unit = build_unit,
-                                      .build_output = build_output,
-                                      .build_local_head = build_local_head};
+    n->network = lam_model_network(n->model);
+    n->network.fields = n->fields;
+    n->network.field_count = 2;
+    n->network.task = n->model;
+    n->network.build_output = build_output;
+    n->network.build_local_head = build_local_head;
     return LAM_OK;
 }
 

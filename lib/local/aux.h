@@ -6,13 +6,13 @@
  *
  *     static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
  *                            const lam_value *inputs) {
- *         return site->network->build_local_head(site->network->context, graph, h, inputs);
+ *         return site->network->build_local_head(site->network->task, graph, h, inputs);
  *     }
  *     const struct lam_aux lam_aux_dgl = {.name = "dgl", .help = "...", .build = build};
  *
  * EMA twins. A kind may build copies of the next block's first units that are not trained but follow them: with
- * lam_graph_freeze, under the scope LAM_AUX_TWIN, so that parameter "aux.ema.UNIT.LAYER.TENSOR" follows
- * "UNIT.LAYER.TENSOR" of the next block. The schedule brings their values (lib/pipeline).
+ * lam_graph_freeze, under the scope LAM_AUX_TWIN, so that parameter "auxN.ema.UNIT.LAYER.TENSOR" of
+ * block N follows "UNIT.LAYER.TENSOR" of the next block. The schedule brings their values (lib/pipeline).
  */
 #ifndef LAM_LOCAL_AUX_H
 #define LAM_LOCAL_AUX_H
@@ -20,9 +20,9 @@
 #include "data/loader.h"
 #include "graph/graph.h"
 
-/* What a task supplies for building: units, and what stands behind them. */
+/* What a task supplies for building: units (model_network.h has them from a model), and what stands behind them. */
 struct lam_network {
-    void *context;
+    void *context; /* of the functions of units */
     int units;
     /* Units from this one on give no features that an auxiliary network could work on (the classifier). */
     int head_unit;
@@ -38,13 +38,13 @@ struct lam_network {
     /* Published cuts into `blocks` blocks: the last unit of each but the last. NULL: none are known. */
     lam_status (*paper_cuts)(void *context, int blocks, int *cuts);
     lam_value (*build_unit)(void *context, struct lam_graph *graph, int unit, lam_value x);
+    void *task; /* of the functions of what stands behind them */
     /* Behind the last unit. Training: declares the outputs "loss" (and others) and returns the loss.
      * Evaluation: declares what the task reads ("logits") and returns LAM_NO_VALUE. inputs[f]: field f;
      * inputs[0] is there in the first block alone. */
-    lam_value (*build_output)(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs);
+    lam_value (*build_output)(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs);
     /* The task's own head made small, behind features of any unit; declares "loss" (and others), returns the loss. */
-    lam_value (*build_local_head)(void *context, struct lam_graph *graph, lam_value x,
-                                  const lam_value *inputs);
+    lam_value (*build_local_head)(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs);
 };
 
 struct lam_aux_options {

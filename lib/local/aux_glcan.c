@@ -42,7 +42,7 @@ static lam_value build_global(const struct lam_aux_site *site, struct lam_graph 
 static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
                        const lam_value *inputs) {
     lam_value u = build_global(site, graph, h);
-    return site->network->build_local_head(site->network->context, graph, u, inputs);
+    return site->network->build_local_head(site->network->task, graph, u, inputs);
 }
 
 const struct lam_aux lam_aux_glcan = {

@@ -55,7 +55,7 @@ static lam_value build_auxiliary(const struct lam_block *block, struct lam_graph
 static lam_value build_end(struct lam_block *block, struct lam_graph *graph, lam_value x,
                            const lam_value *inputs) {
     const struct lam_network *network = block->options.network;
-    if (lam_block_is_last(block)) return network->build_output(network->context, graph, x, inputs);
+    if (lam_block_is_last(block)) return network->build_output(network->task, graph, x, inputs);
     lam_graph_border_output(graph, LAM_BLOCK_OUTPUT, x, false);
     struct lam_shape shape = lam_value_shape(graph, x);
     block->border = (struct lam_border){.dtype = lam_value_dtype(graph, x), .shape.rank = shape.rank - 1};

@@ -6,6 +6,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "local/model_network.h"
 #include "tasks/classify/internal.h"
 #include "tasks/classify/local_head.h"
 
@@ -242,19 +243,6 @@ static lam_status open_for_use(struct classify *c, const struct lam_checkpoint *
 
 /* ---- network ---- */
 
-static const char *unit_name(void *context, int unit, char *text, size_t size) {
-    return lam_model_unit_name(((struct classify *)context)->model, unit, text, size);
-}
-
-static lam_status paper_cuts(void *context, int blocks, int *cuts) {
-    const struct lam_model *model = ((struct classify *)context)->model;
-    return model->paper_cuts(model, blocks, cuts);
-}
-
-static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
-    return lam_model_build_unit(((struct classify *)context)->model, graph, unit, x);
-}
-
 static lam_value build_loss(const struct classify *c, struct lam_graph *graph, lam_value logits,
                             const lam_value *inputs) {
     lam_value correct;
@@ -264,9 +252,9 @@ static lam_value build_loss(const struct classify *c, struct lam_graph *graph, l
     return loss;
 }
 
-static lam_value build_output(void *context, struct lam_graph *graph, lam_value logits,
+static lam_value build_output(void *task, struct lam_graph *graph, lam_value logits,
                               const lam_value *inputs) {
-    const struct classify *c = context;
+    const struct classify *c = task;
     if (!lam_graph_training(graph)) {
         lam_graph_output(graph, "logits", logits);
         return LAM_NO_VALUE;
@@ -274,9 +262,8 @@ static lam_value build_output(void *context, struct lam_graph *graph, lam_value 
     return build_loss(c, graph, logits, inputs);
 }
 
-static lam_value build_local_head(void *context, struct lam_graph *graph, lam_value x,
-                                  const lam_value *inputs) {
-    const struct classify *c = context;
+static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+    const struct classify *c = task;
     return build_loss(c, graph, classify_local_logits(graph, x, c->classes), inputs);
 }
 
@@ -292,18 +279,14 @@ static lam_status make_network(struct classify *c) {
     c->fields[0] = c->eval_fields[0] = image;
     c->fields[1] = c->own->mixup > 0 ? shares : label;
     c->eval_fields[1] = label;
-    c->network = (struct lam_network){.context = c,
-                                      .units = lam_model_units(c->model),
-                                      .head_unit = lam_model_units(c->model) - 1,
-                                      .fields = c->fields,
-                                      .field_count = 2,
-                                      .eval_fields = c->eval_fields,
-                                      .eval_field_count = 2,
-                                      .unit_name = unit_name,
-                                      .paper_cuts = paper_cuts,
-                                      .build_unit = build_unit,
-                                      .build_output = build_output,
-                                      .build_local_head = build_local_head};
+    c->network = lam_model_network(c->model);
+    c->network.fields = c->fields;
+    c->network.field_count = 2;
+    c->network.eval_fields = c->eval_fields;
+    c->network.eval_field_count = 2;
+    c->network.task = c;
+    c->network.build_output = build_output;
+    c->network.build_local_head = build_local_head;
     return LAM_OK;
 }
 

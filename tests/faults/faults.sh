@@ -568,6 +568,7 @@ case_methods() {
     refused 2 "has one block per device" "${start[@]}" --blocks 4 --schedule 1f1b --devices cpu:0,cpu:1
     refused 2 "the limit is" "${start[@]}" --blocks 2 --method dgl --memory-limit 1M
     refused 2 "the paper has no cut into 3 blocks" "${start[@]}" --blocks 3 --method dgl --partition paper
+    refused 2 "there are no published cuts of this network" "${start[@]}" --model resnet18 --blocks 2 --method dgl --partition paper
     [ -e none ] && fail "a refused run made its folder"
     return 0
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "local/model_network.h"
 #include "tasks/classify/local_head.h"
 
 enum { SIZE = 16, PIXELS = 3 * SIZE * SIZE };
@@ -25,17 +26,9 @@ enum { SIZE = 16, PIXELS = 3 * SIZE * SIZE };
 
 /* ---- network ---- */
 
-static const char *unit_name(void *context, int unit, char *text, size_t size) {
-    return lam_model_unit_name(((struct rig *)context)->model, unit, text, size);
-}
-
-static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
-    return lam_model_build_unit(((struct rig *)context)->model, graph, unit, x);
-}
-
-static lam_value build_output(void *context, struct lam_graph *graph, lam_value logits,
+static lam_value build_output(void *task, struct lam_graph *graph, lam_value logits,
                               const lam_value *inputs) {
-    (void)context;
+    (void)task;
     if (!lam_graph_training(graph)) {
         lam_graph_output(graph, "logits", logits);
         return LAM_NO_VALUE;
@@ -45,9 +38,8 @@ static lam_value build_output(void *context, struct lam_graph *graph, lam_value 
     return loss;
 }
 
-static lam_value build_local_head(void *context, struct lam_graph *graph, lam_value x,
-                                  const lam_value *inputs) {
-    return build_output(context, graph, classify_local_logits(graph, x, RIG_CLASSES), inputs);
+static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+    return build_output(task, graph, classify_local_logits(graph, x, RIG_CLASSES), inputs);
 }
 
 /* ---- callbacks ---- */
@@ -111,15 +103,11 @@ void rig_open(struct rig *rig, const struct rig_options *options) {
     OK(lam_model_create(options->model, &model, &rig->model));
     rig->fields[0] = (struct lam_field){"image", LAM_F32, LAM_SHAPE(3, SIZE, SIZE)};
     rig->fields[1] = (struct lam_field){"label", LAM_I32, LAM_SCALAR};
-    rig->network = (struct lam_network){.context = rig,
-                                        .units = lam_model_units(rig->model),
-                                        .head_unit = lam_model_units(rig->model) - 1,
-                                        .fields = rig->fields,
-                                        .field_count = 2,
-                                        .unit_name = unit_name,
-                                        .build_unit = build_unit,
-                                        .build_output = build_output,
-                                        .build_local_head = build_local_head};
+    rig->network = lam_model_network(rig->model);
+    rig->network.fields = rig->fields;
+    rig->network.field_count = 2;
+    rig->network.build_output = build_output;
+    rig->network.build_local_head = build_local_head;
     int lanes = options->lanes ? options->lanes : 1;
     for (int d = 0; d < rig->options.devices; d++) {
         char name[32];
