@@ -17,10 +17,8 @@ enum { STEPS = 5 };
 static struct rig rig;
 
 static void train(const struct rig_options *options) {
-    rig_open(&rig, options);
-    rig_allocate(&rig, true);
-    if (lam_pipeline_start(rig.pipeline, 0, true) != LAM_OK || rig_train(&rig, 0, STEPS) != LAM_OK)
-        fail_msg("%s", lam_error_text());
+    rig_start(&rig, options);
+    if (rig_train(&rig, 0, STEPS) != LAM_OK) fail_msg("%s", lam_error_text());
 }
 
 /* The parameter of that name, from whichever block has it. Caller frees. */
@@ -81,8 +79,7 @@ static double worst_difference(void) {
 
 static void vit_is_trained_as_one_piece(void **state) {
     (void)state;
-    struct rig_options whole = {
-        .model = "vit-micro", .method = "dgl", .blocks = 1, .devices = 1, .fail_at_step = -1};
+    struct rig_options whole = {.model = "vit-micro", .method = "dgl", .blocks = 1, .devices = 1};
     train(&whole);
     keep();
     float loss = rig.losses[0];
@@ -96,8 +93,7 @@ static void vit_is_trained_as_one_piece(void **state) {
                                               .devices = blocks,
                                               .schedule = (enum lam_pipeline_schedule)schedule,
                                               .micro_batches = micro,
-                                              .longest_delay = micro == 4 ? 500 : 0,
-                                              .fail_at_step = -1};
+                                              .longest_delay = micro == 4 ? 500 : 0};
                 train(&options);
                 double worst = worst_difference();
                 if (worst > 1e-5)
@@ -124,8 +120,7 @@ static void schedules_agree(void **state) {
                                           .devices = 4,
                                           .schedule = (enum lam_pipeline_schedule)schedule,
                                           .micro_batches = 4,
-                                          .longest_delay = delays ? 1000 : 0,
-                                          .fail_at_step = -1};
+                                          .longest_delay = delays ? 1000 : 0};
             train(&options);
             void *now = rig_state(&rig, reference ? &got : &bytes);
             rig_close(&rig);
@@ -146,9 +141,7 @@ static void errors_stop_all(void **state) {
                                       .schedule = (enum lam_pipeline_schedule)schedule,
                                       .micro_batches = 2,
                                       .fail_at_step = 2};
-        rig_open(&rig, &options);
-        rig_allocate(&rig, true);
-        assert_int_equal(lam_pipeline_start(rig.pipeline, 0, true), LAM_OK);
+        rig_start(&rig, &options);
         assert_int_equal(rig_train(&rig, 0, 20), LAM_ERR_NOT_FINITE);
         assert_non_null(strstr(lam_error_text(), "made to fail at step 2"));
         rig_close(&rig);

@@ -17,6 +17,8 @@
 #include "pipeline/queue.h"
 
 static struct rig rig;
+static const struct rig_options two_blocks = {
+    .model = "resnet20", .method = "dgl", .blocks = 2, .devices = 2, .schedule = LAM_PIPELINE_PPLL};
 
 static void fails(enum lam_pipeline_schedule schedule, int devices) {
     struct rig_options options = {.model = "resnet20",
@@ -26,9 +28,7 @@ static void fails(enum lam_pipeline_schedule schedule, int devices) {
                                   .schedule = schedule,
                                   .longest_delay = 500,
                                   .fail_at_step = 3};
-    rig_open(&rig, &options);
-    rig_allocate(&rig, true);
-    assert_int_equal(lam_pipeline_start(rig.pipeline, 0, true), LAM_OK);
+    rig_start(&rig, &options);
     assert_int_equal(rig_train(&rig, 0, 50), LAM_ERR_NOT_FINITE);
     assert_non_null(strstr(lam_error_text(), "made to fail at step 3"));
     assert_int_equal(rig_train(&rig, 50, 51), LAM_ERR_NOT_FINITE); /* and stays so */
@@ -50,13 +50,7 @@ static void error_in_sequential(void **state) {
 /* A weight that is not a number: block and tensor are named. */
 static void not_finite(void **state) {
     (void)state;
-    struct rig_options options = {.model = "resnet20",
-                                  .method = "dgl",
-                                  .blocks = 2,
-                                  .devices = 2,
-                                  .schedule = LAM_PIPELINE_PPLL,
-                                  .fail_at_step = -1};
-    rig_open(&rig, &options);
+    rig_open(&rig, &two_blocks);
     rig_allocate(&rig, true);
     struct lam_params *params = lam_block_params(rig.blocks[1]);
     int weight = lam_params_find(params, "head.fc.weight");
@@ -79,16 +73,13 @@ static void closing_early(void **state) {
                                   .blocks = 4,
                                   .devices = 4,
                                   .schedule = LAM_PIPELINE_PPLL,
-                                  .longest_delay = 2000,
-                                  .fail_at_step = -1};
+                                  .longest_delay = 2000};
     for (int i = 0; i < 5; i++) {
-        rig_open(&rig, &options);
-        rig_allocate(&rig, true);
-        assert_int_equal(lam_pipeline_start(rig.pipeline, 0, true), LAM_OK);
-        lam_pipeline_release release = rig_release;
+        rig_start(&rig, &options);
         for (uint64_t step = 0; step < (uint64_t)i; step++)
             assert_int_equal(
-                lam_pipeline_train(rig.pipeline, rig_batch(&rig, step), release, &rig, 0.1f, step), LAM_OK);
+                lam_pipeline_train(rig.pipeline, rig_batch(&rig, step), rig_release, &rig, 0.1f, step),
+                LAM_OK);
         rig_close(&rig);
     }
 }
@@ -97,17 +88,10 @@ static void closing_early(void **state) {
 
 static void times_add_up(void **state) {
     (void)state;
-    struct rig_options options = {.model = "resnet20",
-                                  .method = "dgl",
-                                  .blocks = 2,
-                                  .devices = 2,
-                                  .schedule = LAM_PIPELINE_PPLL,
-                                  .fail_at_step = -1};
+    struct rig_options options = two_blocks;
     for (int s = 0; s < 2; s++) {
         options.schedule = s ? LAM_PIPELINE_PPLL : LAM_PIPELINE_SEQUENTIAL;
-        rig_open(&rig, &options);
-        rig_allocate(&rig, true);
-        assert_int_equal(lam_pipeline_start(rig.pipeline, 0, true), LAM_OK);
+        rig_start(&rig, &options);
         assert_int_equal(rig_train(&rig, 0, 6), LAM_OK);
         for (int d = 0; d < 2; d++) {
             struct lam_pipeline_times times = lam_pipeline_times(rig.pipeline, d);
@@ -119,8 +103,8 @@ static void times_add_up(void **state) {
 
 /* ---- the watchdog ---- */
 
-static char
-    said[1 << 14]; /* all lines; on a slow machine there may be more than the one that is looked for */
+/* All lines: on a slow machine there may be more than the one that is looked for. */
+static char said[1 << 14];
 static pthread_mutex_t said_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void listen_to_log(void *context, enum lam_log_level level, const char *text) {
@@ -139,12 +123,9 @@ static void watchdog(void **state) {
                                   .devices = 2,
                                   .schedule = LAM_PIPELINE_PPLL,
                                   .sleep_at_step = 1,
-                                  .watchdog_seconds = 0.1,
-                                  .fail_at_step = -1};
+                                  .watchdog_seconds = 0.1};
     lam_log_set_sink(listen_to_log, NULL);
-    rig_open(&rig, &options);
-    rig_allocate(&rig, true);
-    assert_int_equal(lam_pipeline_start(rig.pipeline, 0, true), LAM_OK);
+    rig_start(&rig, &options);
     assert_int_equal(rig_train(&rig, 0, 4), LAM_OK);
     rig_close(&rig);
     lam_log_set_sink(NULL, NULL);

@@ -46,13 +46,13 @@ static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value
 
 static lam_status step_done(void *context, const struct lam_pipeline_step *step) {
     struct rig *rig = context;
+    const struct rig_options *o = &rig->options;
     rig->losses[step->block] = step->loss;
     rig->steps_told[step->block]++;
-    if (step->block == rig->options.blocks - 1 && (int)step->step == rig->options.fail_at_step)
+    if (step->block < o->blocks - 1 || step->step == 0) return LAM_OK;
+    if ((int)step->step == o->fail_at_step)
         return lam_fail(LAM_ERR_NOT_FINITE, "made to fail at step %d", (int)step->step);
-    if (step->block == rig->options.blocks - 1 && rig->options.sleep_at_step &&
-        (int)step->step == rig->options.sleep_at_step)
-        usleep(500000);
+    if ((int)step->step == o->sleep_at_step) usleep(500000);
     return LAM_OK;
 }
 
@@ -66,7 +66,7 @@ static lam_status evaluated(void *context, struct lam_block *block, const struct
 
 /* ---- open ---- */
 
-static void open_blocks(struct rig *rig, struct lam_tuning *tuning) {
+static void open_blocks(struct rig *rig) {
     const struct rig_options *o = &rig->options;
     const struct lam_aux *aux = NULL;
     OK(lam_aux_find(o->method, &aux));
@@ -87,7 +87,6 @@ static void open_blocks(struct rig *rig, struct lam_tuning *tuning) {
             .tail = RIG_TAIL,
             .precision = o->precision,
             .optimizer = lam_optimizer_default_options(LAM_OPTIMIZER_SGD),
-            .tuning = tuning,
         };
         if (j) options.in = lam_block_border(rig->blocks[j - 1]);
         OK(lam_block_create(&options, rig->devices[j * o->devices / o->blocks], &rig->blocks[j]));
@@ -114,7 +113,7 @@ void rig_open(struct rig *rig, const struct rig_options *options) {
         snprintf(name, sizeof name, lanes > 1 ? "cpu:%d-%d" : "cpu:%d", d * lanes, d * lanes + lanes - 1);
         OK(lam_device_open(name, 0, &rig->devices[d]));
     }
-    open_blocks(rig, NULL);
+    open_blocks(rig);
     struct lam_pipeline_options pipeline = {.blocks = rig->blocks,
                                             .block_count = options->blocks,
                                             .schedule = options->schedule,
@@ -140,6 +139,12 @@ void rig_allocate(struct rig *rig, bool fresh) {
     if (fresh)
         for (int j = 0; j < rig->options.blocks; j++)
             OK(lam_params_init(lam_block_params(rig->blocks[j]), 5));
+}
+
+void rig_start(struct rig *rig, const struct rig_options *options) {
+    rig_open(rig, options);
+    rig_allocate(rig, true);
+    OK(lam_pipeline_start(rig->pipeline, 0, true));
 }
 
 /* ---- batches ---- */

@@ -18,7 +18,7 @@ struct rig_options {
     enum lam_dtype precision;
     struct lam_aux_options aux;
     float ema_momentum; /* 0 means 0.9 */
-    int fail_at_step;   /* -1: never; else step_done of the last block fails there */
+    int fail_at_step;   /* 0: never; else step_done of the last block fails there */
     int sleep_at_step;  /* 0: never; else it sleeps there for half a second */
     double watchdog_seconds;
 };
@@ -38,7 +38,8 @@ struct rig {
     int evaluated;
 };
 
-/* Fails the test on errors. */
+/* Opens, allocates and starts from the beginning. This and the next two fail the test on errors. */
+void rig_start(struct rig *rig, const struct rig_options *options);
 void rig_open(struct rig *rig, const struct rig_options *options);
 /* Device memory; fresh: initial parameters too. */
 void rig_allocate(struct rig *rig, bool fresh);
@@ -51,7 +52,7 @@ void rig_close(struct rig *rig);
 struct lam_batch *rig_batch(struct rig *rig, uint64_t step);
 void rig_release(void *rig, struct lam_batch *batch);
 
-/* All parameters, buffers and momenta of all blocks, by name: allocated text-free bytes to compare; *bytes their number. */
+/* All parameters, buffers and momenta of all blocks, as bytes to compare; *bytes: how many. Caller frees. */
 void *rig_state(const struct rig *rig, size_t *bytes);
 /* Writes such bytes back. */
 void rig_restore(struct rig *rig, const void *state);
