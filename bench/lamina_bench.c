@@ -72,17 +72,16 @@ static lam_status set_up(struct bench *b) {
     for (int i = 0; i < count; i++) free(names[i]);
     free(names);
     LAM_TRY(status);
-    LAM_TRY(
-        bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes, &b->network));
+    LAM_TRY(bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes,
+                               (int)b->config.batch, &b->network));
     LAM_TRY(lam_tuning_create(b->config.tuning == 0 ? LAM_TUNING_MEASURE : LAM_TUNING_FIXED, &b->tuning));
     if (*b->config.tuning_file) LAM_TRY(lam_tuning_load(b->tuning, b->config.tuning_file));
-    bool adam = strncmp(b->config.model, "vit", 3) == 0;
     struct lam_block_options block = {
         .network = &b->network.network,
         .last = b->network.network.units - 1,
         .batch = (int)b->config.batch,
         .precision = b->config.precision ? LAM_BF16 : LAM_F32,
-        .optimizer = lam_optimizer_default_options(adam ? LAM_OPTIMIZER_ADAMW : LAM_OPTIMIZER_SGD),
+        .optimizer = bench_network_optimizer(&b->network),
         .tuning = b->tuning,
     };
     LAM_TRY(lam_block_create(&block, b->device, &b->block));
@@ -91,7 +90,7 @@ static lam_status set_up(struct bench *b) {
     b->stage = (struct lam_stage){.device = b->device, .blocks = &b->block, .count = 1};
     LAM_TRY(lam_stage_allocate(&b->stage));
     LAM_TRY(lam_params_init(lam_block_params(b->block), 1));
-    return bench_network_batch(&b->network, b->device, (int)b->config.batch, &b->batch);
+    return bench_network_batch(&b->network, b->device, &b->batch);
 }
 
 static void tear_down(struct bench *b) {
@@ -100,11 +99,6 @@ static void tear_down(struct bench *b) {
     lam_tuning_destroy(b->tuning);
     bench_network_close(&b->network);
     lam_device_close(b->device);
-}
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y ? 1 : 0;
 }
 
 static lam_status time_steps(struct bench *b, double *median) {
@@ -123,7 +117,7 @@ static lam_status time_steps(struct bench *b, double *median) {
         status = lam_block_train(b->block, &at, &loss);
         if (i >= 0) seconds[i] = lam_seconds() - start;
     }
-    qsort(seconds, (size_t)steps, sizeof *seconds, ascending);
+    bench_sort(seconds, (int)steps);
     *median = seconds[steps / 2];
     free(seconds);
     return status;
@@ -208,6 +202,15 @@ lam_status bench_options(struct lam_options *options, int argc, char **argv, con
     fputs(text, stdout);
     free(text);
     return LAM_OK;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y ? 1 : 0;
+}
+
+void bench_sort(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, ascending);
 }
 
 lam_status bench_write_json(const char *path, json_t *list) {

@@ -19,7 +19,7 @@
 #include "local/chain.h"
 #include "pipeline/pipeline.h"
 
-enum { MOST_DEVICES = 16, WARM_UP = 3 };
+enum { MOST_DEVICES = 16, MOST_ROUNDS = 1000, WARM_UP = 3 };
 
 /* X(suffix, name) */
 #define SCHEDULE_TABLE(X)                                                                                    \
@@ -53,7 +53,7 @@ static const char *const precisions[] = {"f32", "bf16", NULL};
 static const struct lam_option table[] = {
     ROW("model", TEXT, model, "resnet32", "What", .help = "network"),
     ROW("method", TEXT, method, "dgl", "What", .help = "auxiliary networks: dgl, glcan"),
-    ROW("blocks", INT, blocks, "2", "What", LAM_RANGE(1, 128), .help = "gradient-isolated blocks"),
+    ROW("blocks", INT, blocks, "2", "What", LAM_RANGE(1, LAM_MAX_BLOCKS), .help = "gradient-isolated blocks"),
     ROW("partition", TEXT, partition, "profiled", "What",
         .help = "profiled, paper, uniform or a list of last units"),
     ROW("batch", INT, batch, "128", "What", LAM_RANGE(1, 65536), .help = "samples in a step"),
@@ -69,7 +69,7 @@ static const struct lam_option table[] = {
     ROW("micro-batches", INT, micro_batches, "4", "How", LAM_RANGE(1, 256),
         .help = "gpipe, 1f1b: parts of a batch"),
     ROW("steps", INT, steps, "20", "How", LAM_RANGE(1, 100000), .help = "steps to time in a round"),
-    ROW("rounds", INT, rounds, "3", "How", LAM_RANGE(1, 1000),
+    ROW("rounds", INT, rounds, "3", "How", LAM_RANGE(1, MOST_ROUNDS),
         .help = "times that each schedule has its turn"),
     ROW("tuning-file", TEXT, tuning_file, "", "How", .help = "record of measured choices, read and written"),
     ROW("json", TEXT, json, "", "Output", .placeholder = "FILE", .help = "write the numbers there"),
@@ -165,7 +165,6 @@ static enum lam_pipeline_schedule pipeline_schedule(enum schedule schedule) {
     }
 }
 
-/* Device of the first batch's memory is the first stage's. */
 static lam_status run_chain(struct bench *b, struct lam_chain *chain, enum schedule schedule,
                             struct measured *m) {
     struct clock clock = {.last_block = chain->count - 1};
@@ -187,15 +186,14 @@ static lam_status run_chain(struct bench *b, struct lam_chain *chain, enum sched
     for (int j = 0; j < chain->count && status == LAM_OK; j++)
         status = lam_params_init(lam_block_params(chain->blocks[j]), 1);
     if (status == LAM_OK)
-        status = bench_network_batch(&b->network, lam_block_device(chain->blocks[0]), (int)b->config.batch,
-                                     &batch);
+        status = bench_network_batch(&b->network, lam_block_device(chain->blocks[0]), &batch);
     if (status == LAM_OK) status = run_steps(b, pipeline, &batch, &clock, m);
     lam_pipeline_destroy(pipeline);
     return status;
 }
 
 static lam_status measure(struct bench *b, enum schedule schedule, struct measured *m) {
-    bool whole = schedule == WHOLE, adam = !strncmp(b->config.model, "vit", 3);
+    bool whole = schedule == WHOLE;
     struct lam_device *devices[MOST_DEVICES] = {NULL};
     int count = whole ? 1 : b->device_count;
     bool end_to_end = schedule == GPIPE || schedule == ONE_F_ONE_B;
@@ -214,7 +212,7 @@ static lam_status measure(struct bench *b, enum schedule schedule, struct measur
         .all_in_flight = schedule == GPIPE,
         .batch = (int)b->config.batch,
         .precision = b->config.precision ? LAM_BF16 : LAM_F32,
-        .optimizer = lam_optimizer_default_options(adam ? LAM_OPTIMIZER_ADAMW : LAM_OPTIMIZER_SGD),
+        .optimizer = bench_network_optimizer(&b->network),
         .tuning = b->tuning,
     };
     if (status == LAM_OK) status = lam_chain_create(&options, &chain);
@@ -227,23 +225,18 @@ static lam_status measure(struct bench *b, enum schedule schedule, struct measur
 
 /* ---- all of them ---- */
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y ? 1 : 0;
-}
-
 static double median(const double *values, int count) {
-    double sorted[1000];
+    double sorted[MOST_ROUNDS];
     memcpy(sorted, values, sizeof *values * (size_t)count);
-    qsort(sorted, (size_t)count, sizeof *sorted, ascending);
+    bench_sort(sorted, count);
     return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
 }
 
 /* The round in the middle by rate. */
 static const struct measured *middle(const struct measured *rounds, int count) {
-    double rates[1000];
+    double rates[MOST_ROUNDS];
     for (int r = 0; r < count; r++) rates[r] = rounds[r].rate;
-    qsort(rates, (size_t)count, sizeof *rates, ascending);
+    bench_sort(rates, count);
     for (int r = 0; r < count; r++)
         if (rounds[r].rate == rates[(count - 1) / 2]) return &rounds[r];
     return rounds;
@@ -258,35 +251,49 @@ static double ideal_of(const struct measured *m) {
     return sum / most;
 }
 
-static json_t *shares(const struct measured *m, int which) {
-    json_t *list = json_array();
-    for (int d = 0; d < m->devices; d++) {
-        const struct lam_pipeline_times *t = &m->times[d];
-        double all = t->busy + t->starved + t->blocked, part = which == 0   ? t->busy
-                                                               : which == 1 ? t->starved
-                                                                            : t->blocked;
-        json_array_append_new(list, json_real(all > 0 ? part / all : 0));
-    }
-    return list;
+/* Parts of all the time. */
+static struct lam_pipeline_times shares_of(const struct lam_pipeline_times *t) {
+    double all = t->busy + t->starved + t->blocked, factor = all > 0 ? 1 / all : 0;
+    return (struct lam_pipeline_times){
+        .busy = factor * t->busy, .starved = factor * t->starved, .blocked = factor * t->blocked};
 }
 
-static json_t *to_json(const struct bench *b, int s, const struct measured *m, double ratio, double ideal) {
-    json_t *peak = json_array();
-    for (int d = 0; d < m->devices; d++)
+static json_t *to_json(const struct bench *b, enum schedule schedule, const struct measured *m, double ratio,
+                       double ideal) {
+    json_t *busy = json_array(), *starved = json_array(), *blocked = json_array(), *peak = json_array();
+    for (int d = 0; d < m->devices; d++) {
+        struct lam_pipeline_times shares = shares_of(&m->times[d]);
+        json_array_append_new(busy, json_real(shares.busy));
+        json_array_append_new(starved, json_real(shares.starved));
+        json_array_append_new(blocked, json_real(shares.blocked));
         json_array_append_new(peak, json_integer((json_int_t)m->peak_bytes[d]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o}", "benchmark",
-                     "pipeline", "schedule", schedule_names[b->schedules[s]], "model", b->config.model,
-                     "method", b->config.method, "precision", precisions[b->config.precision], "batch",
-                     (json_int_t)b->config.batch, "blocks",
-                     (json_int_t)(b->schedules[s] == WHOLE ? 1 : b->config.blocks), "images_per_s", m->rate,
-                     "ratio", ratio, "ideal", ideal, "busy", shares(m, 0), "starved", shares(m, 1), "blocked",
-                     shares(m, 2), "peak_bytes", peak);
+    }
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o}", "benchmark", "pipeline",
+        "schedule", schedule_names[schedule], "model", b->config.model, "method", b->config.method,
+        "precision", precisions[b->config.precision], "batch", (json_int_t)b->config.batch, "blocks",
+        (json_int_t)(schedule == WHOLE ? 1 : b->config.blocks), "images_per_s", m->rate, "ratio", ratio,
+        "ideal", ideal, "busy", busy, "starved", starved, "blocked", blocked, "peak_bytes", peak);
+}
+
+static void print_row(enum schedule schedule, const struct measured *m, double ratio, double ideal) {
+    printf("%-11s %9.1f  %6.3fx ", schedule_names[schedule], m->rate, ratio);
+    if (schedule == PPLL && ideal > 0)
+        printf("%7.3f ", ratio / ideal);
+    else
+        printf("%7s ", "");
+    for (int d = 0; d < m->devices; d++) {
+        struct lam_pipeline_times shares = shares_of(&m->times[d]);
+        printf(" %d: %.1f %.1f %.1f, %.1f", d, 100 * shares.busy, 100 * shares.starved, 100 * shares.blocked,
+               (double)m->peak_bytes[d] / (1 << 20));
+    }
+    putchar('\n');
 }
 
 static lam_status report(const struct bench *b, struct measured *const *all) {
     int rounds = (int)b->config.rounds;
     json_t *list = json_array();
-    double ideal = 0, ratios[1000];
+    double ideal = 0, ratios[MOST_ROUNDS];
     for (int s = 0; s < b->schedule_count; s++)
         if (b->schedules[s] == SEQUENTIAL) ideal = ideal_of(middle(all[s], rounds));
     printf("%s, %s, %lld blocks, batch %lld, %s\n%s\n", b->config.model, b->config.method,
@@ -297,21 +304,9 @@ static lam_status report(const struct bench *b, struct measured *const *all) {
     for (int s = 0; s < b->schedule_count; s++) {
         const struct measured *m = middle(all[s], rounds);
         for (int r = 0; r < rounds; r++) ratios[r] = all[s][r].rate / all[0][r].rate;
-        double ratio = median(ratios, rounds),
-               of_ideal = b->schedules[s] == PPLL && ideal > 0 ? ratio / ideal : 0;
-        printf("%-11s %9.1f  %6.3fx ", schedule_names[b->schedules[s]], m->rate, ratio);
-        if (of_ideal > 0)
-            printf("%7.3f ", of_ideal);
-        else
-            printf("%7s ", "");
-        for (int d = 0; d < m->devices; d++) {
-            const struct lam_pipeline_times *t = &m->times[d];
-            double all_time = t->busy + t->starved + t->blocked, percent = all_time > 0 ? 100 / all_time : 0;
-            printf(" %d: %.1f %.1f %.1f, %.1f", d, percent * t->busy, percent * t->starved,
-                   percent * t->blocked, (double)m->peak_bytes[d] / (1 << 20));
-        }
-        putchar('\n');
-        json_array_append_new(list, to_json(b, s, m, ratio, ideal));
+        double ratio = median(ratios, rounds);
+        print_row(b->schedules[s], m, ratio, ideal);
+        json_array_append_new(list, to_json(b, b->schedules[s], m, ratio, ideal));
     }
     return bench_write_json(b->config.json, list);
 }
@@ -322,6 +317,7 @@ static lam_status write_times(const struct bench *b, const struct measured *m) {
     double steps = (double)b->config.steps;
     for (int d = 0; d < m->devices; d++) {
         double forward = m->times[d].forward / steps, rest = (m->times[d].busy - m->times[d].forward) / steps;
+        /* Nothing left to do behind what counts as forward: the output left at the end of the step. */
         bool late = d + 1 < m->devices && rest < 0.02 * forward;
         json_array_append_new(stages, json_pack("{s:f, s:f, s:b, s:f, s:f}", "forward", forward, "backward",
                                                 rest, "late_send", late, "send_bytes", b->send_bytes[d],
@@ -358,8 +354,8 @@ static lam_status set_up(struct bench *b) {
     if (*b->config.json) LAM_TRY(lam_check_output_file(b->config.json));
     if (*b->config.times) LAM_TRY(lam_check_output_file(b->config.times));
     LAM_TRY(parse_schedules(b));
-    LAM_TRY(
-        bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes, &b->network));
+    LAM_TRY(bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes,
+                               (int)b->config.batch, &b->network));
     LAM_TRY(lam_device_list_parse(b->config.devices, &b->names, &b->device_count));
     if (b->device_count > MOST_DEVICES)
         return lam_fail(LAM_ERR_INVALID, "--devices: %d are more than %d", b->device_count, MOST_DEVICES);
