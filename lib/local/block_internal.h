@@ -1,4 +1,4 @@
-/* Inside lib/local: a block, shared by block.c and block_micro.c. */
+/* Inside lib/local: a block, shared by block.c, block_micro.c and block_twins.c. */
 #ifndef LAM_LOCAL_BLOCK_INTERNAL_H
 #define LAM_LOCAL_BLOCK_INTERNAL_H
 
