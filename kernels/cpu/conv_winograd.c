@@ -44,8 +44,8 @@ int lam_winograd_tiles(const struct lam_winograd_shape *shape, bool gradient) {
 size_t lam_winograd_workspace(const struct lam_winograd_shape *shape, bool gradient) {
     int tiles = lam_winograd_tiles(shape, gradient);
     size_t blocks = (size_t)(shape->in_blocks + (gradient ? shape->out_blocks : 1));
-    size_t unpacked = shape->compact && !gradient ? (size_t)shape->in_blocks * BLOCK + 1
-                                                  : 0; /* winograd_isa.c: unpacked_point */
+    /* One output block of compact weights, transformed; winograd_isa.c: unpacked_point. */
+    size_t unpacked = shape->compact && !gradient ? (size_t)shape->in_blocks * BLOCK + 1 : 0;
     return ((size_t)(tiles | 1) * blocks + unpacked) * POINTS * BLOCK * sizeof(float);
 }
 
@@ -167,7 +167,7 @@ lam_status lam_cpu_conv_winograd_create(const struct lam_op *op, const struct la
     k->packed_bytes =
         (size_t)k->shape.in_blocks * (size_t)k->shape.out_blocks * POINTS * BLOCK * BLOCK * sizeof(float);
     k->shape.compact = k->packed_bytes > (op->kind == LAM_OP_CONV_BWD_WEIGHTS ? MOST_GRADIENT : MOST_WEIGHTS);
-    if (k->shape.compact) k->packed_bytes = k->packed_bytes / POINTS * 9;
+    if (k->shape.compact) k->packed_bytes = k->packed_bytes / POINTS * LAM_WINOGRAD_TAPS;
     k->base.workspace_bytes = most_workspace(k, options);
     if (op->kind == LAM_OP_CONV_BWD_WEIGHTS) {
         size_t bias = op->out[1].present ? (size_t)k->shape.out_blocks * BLOCK * sizeof(float) : 0;

@@ -33,7 +33,7 @@ static void backward_reduce(const struct lam_kernel *kernel, void *const *partia
     *(float *)out[2] = sum;
 }
 
-/* Values that are mixed, from input `first` on, must have one floating-point type. */
+/* The first `batched` inputs, the values, must have one floating-point type. */
 static lam_status create(const struct lam_op *op, const struct lam_kernel_options *options, int batched,
                          lam_cpu_create_fn self, struct lam_kernel **kernel, const char **chosen) {
     enum lam_layout layout;

@@ -332,21 +332,23 @@ INLINE void product_gradient(const float *v, const float *z, int tiles, float *g
 
 /* ---- weights in and gradients out ---- */
 
-enum { TAPS = 9, SQUARE = BLOCK * BLOCK };
+enum { TAPS = LAM_WINOGRAD_TAPS, SQUARE = BLOCK * BLOCK };
 
-/* [tap][in channel][out channel] of a block of 16 x 16 channels, zeros behind the last ones. */
-static void gather(const float *plain, int inputs, int outputs, bool flipped, int in, int out,
-                   float (*tile)[BLOCK][BLOCK]) {
+typedef float square[BLOCK][BLOCK]; /* [in channel][out channel] */
+
+/* [tap] of a block of 16 x 16 channels, zeros behind the last ones. */
+static void gather(const float *plain, int inputs, int outputs, bool flipped, int in, int out, square *tile) {
     for (int o = 0; o < BLOCK; o++)
         for (int i = 0; i < BLOCK; i++) {
             bool inside = out + o < outputs && in + i < inputs;
             ptrdiff_t at =
                 flipped ? (ptrdiff_t)(in + i) * outputs + out + o : (ptrdiff_t)(out + o) * inputs + in + i;
-            for (int k = 0; k < 9; k++) tile[k][i][o] = inside ? plain[at * 9 + (flipped ? 8 - k : k)] : 0.0f;
+            for (int k = 0; k < TAPS; k++)
+                tile[k][i][o] = inside ? plain[at * TAPS + (flipped ? TAPS - 1 - k : k)] : 0.0f;
         }
 }
 
-static void block_weights(const float (*tile)[BLOCK][BLOCK], float *to, ptrdiff_t point) {
+static void block_weights(const square *tile, float *to, ptrdiff_t point) {
     for (int i = 0; i < BLOCK; i++, to += BLOCK) {
         vec t[6][3];
         for (int x = 0; x < 3; x++) {
@@ -362,8 +364,6 @@ static void block_weights(const float (*tile)[BLOCK][BLOCK], float *to, ptrdiff_
         }
     }
 }
-
-typedef float square[BLOCK][BLOCK];
 
 static void weights(const float *plain, float *packed, int inputs, int outputs, bool flipped, bool compact,
                     int begin, int end) {
@@ -489,7 +489,7 @@ static void products_compact(const struct lam_winograd_shape *s, const struct ti
             for (int p = 0; p < POINTS; p++)
                 product_gradient(inputs + p * in_point + c * t->line, outputs + p * out_point + b * t->line,
                                  tiles, g + p * SQUARE, false);
-            if (accumulate)
+            if (accumulate) /* constants: each call is inlined without the branch */
                 block_gradient_out(g, SQUARE, tile, true);
             else
                 block_gradient_out(g, SQUARE, tile, false);

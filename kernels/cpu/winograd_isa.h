@@ -9,6 +9,7 @@
 
 enum {
     LAM_WINOGRAD_POINTS = 36, /* 6 x 6 products in a tile */
+    LAM_WINOGRAD_TAPS = 9,    /* 3 x 3 weights */
     LAM_WINOGRAD_BLOCK = 16,  /* channels in a vector */
 };
 

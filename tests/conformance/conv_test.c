@@ -16,9 +16,7 @@
     FOR_BOTH_DTYPES(op " n=5 c=16 h=12 w=12 o=16 k=3 p=1"),                                                  \
         FOR_BOTH_DTYPES(op " n=2 c=32 h=7 w=9 o=32 k=3 p=1 bias relu"),                                      \
         FOR_BOTH_DTYPES(op " n=3 c=64 h=8 w=8 o=64 k=3 p=1"),                                                \
-        op                                                                                                   \
-        " n=8 c=64 h=4 w=4 o=128 k=3 p=1 bias measure", /* so many channels that Winograd does not keep   \
-                                                              weights or gradients transformed */  \
+        op " n=8 c=64 h=4 w=4 o=128 k=3 p=1 bias measure", /* too many channels to stay transformed */       \
         FOR_BOTH_DTYPES(op " n=3 c=350 h=5 w=4 o=370 k=3 p=1 bias"), op " n=3 c=200 h=6 w=5 o=180 k=3 p=1",  \
         FOR_BOTH_DTYPES(op " n=5 c=16 h=8 w=8 o=32 k=3 s=2 p=1"),                                            \
         op " n=1 c=64 h=7 w=7 o=40 k=3 s=2 p=1 bias", /* image-facing */                                     \
