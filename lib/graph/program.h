@@ -56,8 +56,8 @@ bool lam_tuning_stopped(const struct lam_tuning *tuning);
 struct lam_program;
 struct lam_program_options {
     struct lam_tuning *tuning; /* NULL: fixed. Not owned; used during compile only */
-    bool
-        split; /* forward and backward are run apart (lam_program_run_part), so nothing is shared between them but kept values */
+    /* Forward and backward are run apart (lam_program_run_part), so nothing is shared between them but kept values. */
+    bool split;
     int max_slice; /* 0: no bound; else no slice holds more samples (less memory, for tests and planning) */
 };
 
@@ -110,9 +110,9 @@ lam_status lam_program_read(const struct lam_program *program, const char *name,
 /* ---- look inside ---- */
 
 void lam_program_profile(struct lam_program *program, bool on);
-/* Time per op kind and shape, share, GFLOP/s and GB/s where known; segments and slices. */
 /* Seconds a profiled run spent on lane 0 in ops with this tag (lam_graph_tag). */
 double lam_program_tag_seconds(const struct lam_program *program, int tag);
+/* Time per op kind and shape, share, GFLOP/s and GB/s where known; segments and slices. */
 void lam_program_profile_print(const struct lam_program *program, FILE *file);
 /* Segments, slices, kernels chosen, values kept and their bytes. */
 void lam_program_print(const struct lam_program *program, FILE *file);

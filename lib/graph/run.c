@@ -134,7 +134,7 @@ static bool has_prepared(const struct step *step) {
     return false;
 }
 
-/* Folds the reductions of segment t - 1; each lane its part. */
+/* Folds the reductions of segment t; each lane its part. */
 static bool fold_segment(struct lam_program *p, int t, int lane) {
     bool work = false;
     for (int s = p->segments[t].begin; s < p->segments[t].end; s++)

@@ -74,8 +74,8 @@ void lam_block_attach(struct lam_block *block, void *activations, size_t activat
 
 /* What it gives out. Last block: shape of rank 0. */
 struct lam_border lam_block_border(const struct lam_block *block);
-size_t
-lam_block_output_bytes(const struct lam_block *block); /* of a full batch, as it is stored; 0: last block */
+/* Of a full batch, as it is stored; 0: last block. */
+size_t lam_block_output_bytes(const struct lam_block *block);
 /* LAM_ERR_INTERNAL where the next block would not read what this one writes. */
 lam_status lam_block_check_border(const struct lam_block *block, const struct lam_block *next);
 
@@ -102,9 +102,9 @@ lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *b
 
 struct lam_block_micro {
     int place; /* of its activations, < in_flight, from forward to backward */
-    const struct lam_batch
-        *batch;   /* data: the first sample of this micro-batch; the same in backward as in forward */
-    void *output; /* forward: not for the last block */
+    /* Its data begin with the first sample of this micro-batch; the same in backward as in forward. */
+    const struct lam_batch *batch;
+    void *output;                /* forward: not for the last block */
     const void *output_gradient; /* backward: not for the last block */
     void *input_gradient;        /* backward: not for the first block */
     uint64_t seed, step;         /* step: a number of its own for each micro-batch */
@@ -137,8 +137,10 @@ struct lam_optimizer *lam_block_optimizer(const struct lam_block *block); /* NUL
 struct lam_program *lam_block_program(const struct lam_block *block, enum lam_block_program which);
 /* The program of the last lam_block_train. */
 struct lam_program *lam_block_last_program(const struct lam_block *block);
-double
-lam_block_forward_flops(const struct lam_block *block); /* of a full batch, without the auxiliary network */
+/* Of a full batch, without the auxiliary network. */
+double lam_block_forward_flops(const struct lam_block *block);
+/* Forward, backward and the auxiliary network; 0: evaluation only. */
+double lam_block_training_flops(const struct lam_block *block);
 /* The training graph's ops, for comparing: blocks with the same text compute the same. Caller frees; NULL: no memory. */
 char *lam_block_text(const struct lam_block *block);
 
@@ -149,8 +151,5 @@ struct lam_block_flops {
 };
 lam_status lam_block_count_flops(const struct lam_block_options *options, struct lam_block_flops *flops,
                                  struct lam_border *border);
-
-double lam_block_training_flops(
-    const struct lam_block *block); /* forward, backward and auxiliary; 0: evaluation only */
 
 #endif
