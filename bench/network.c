@@ -5,18 +5,12 @@
 
 #include "base/rng.h"
 #include "local/model_network.h"
-#include "tasks/classify/local_head.h"
+#include "tasks/classify/heads.h"
 
 static lam_value build_output(void *task, struct lam_graph *graph, lam_value logits,
                               const lam_value *inputs) {
     (void)task;
-    if (!lam_graph_training(graph)) {
-        lam_graph_output(graph, "logits", logits);
-        return LAM_NO_VALUE;
-    }
-    lam_value loss = lam_cross_entropy(graph, logits, inputs[1], 0, NULL);
-    lam_graph_output(graph, "loss", loss);
-    return loss;
+    return classify_output(graph, logits, inputs[1], 0, false);
 }
 
 static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {

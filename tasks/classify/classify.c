@@ -7,8 +7,8 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "local/model_network.h"
+#include "tasks/classify/heads.h"
 #include "tasks/classify/internal.h"
-#include "tasks/classify/local_head.h"
 
 #define ROW(...) LAM_OPTION_ROW(struct classify_config, __VA_ARGS__)
 
@@ -243,28 +243,15 @@ static lam_status open_for_use(struct classify *c, const struct lam_checkpoint *
 
 /* ---- network ---- */
 
-static lam_value build_loss(const struct classify *c, struct lam_graph *graph, lam_value logits,
-                            const lam_value *inputs) {
-    lam_value correct;
-    lam_value loss = lam_cross_entropy(graph, logits, inputs[1], (float)c->own->label_smoothing, &correct);
-    lam_graph_output(graph, "loss", loss);
-    lam_graph_output(graph, "correct", correct);
-    return loss;
-}
-
 static lam_value build_output(void *task, struct lam_graph *graph, lam_value logits,
                               const lam_value *inputs) {
     const struct classify *c = task;
-    if (!lam_graph_training(graph)) {
-        lam_graph_output(graph, "logits", logits);
-        return LAM_NO_VALUE;
-    }
-    return build_loss(c, graph, logits, inputs);
+    return classify_output(graph, logits, inputs[1], (float)c->own->label_smoothing, true);
 }
 
 static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
     const struct classify *c = task;
-    return build_loss(c, graph, classify_local_logits(graph, x, c->classes), inputs);
+    return build_output(task, graph, classify_local_logits(graph, x, c->classes), inputs);
 }
 
 static lam_status make_network(struct classify *c) {

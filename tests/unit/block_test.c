@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "local/stage.h"
+#include "tasks/classify/heads.h"
 
 enum { BATCH = 6, TAIL = 2, SIZE = 8, CLASSES = 3, PIXELS = SIZE * SIZE };
 
@@ -29,15 +30,9 @@ static lam_value build_unit(void *context, struct lam_graph *graph, int unit, la
     return lam_linear(graph, x, "head.fc", (struct lam_linear_spec){.out = CLASSES, .bias = true});
 }
 
-static lam_value build_output(void *context, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
-    (void)context;
-    if (!lam_graph_training(graph)) {
-        lam_graph_output(graph, "logits", x);
-        return LAM_NO_VALUE;
-    }
-    lam_value loss = lam_cross_entropy(graph, x, inputs[1], 0, NULL);
-    lam_graph_output(graph, "loss", loss);
-    return loss;
+static lam_value build_output(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+    (void)task;
+    return classify_output(graph, x, inputs[1], 0, false);
 }
 
 static const struct lam_field fields[2] = {{"image", LAM_F32, {.rank = 3, .dim = {1, SIZE, SIZE}}},

@@ -1,4 +1,4 @@
-#include "tasks/classify/local_head.h"
+#include "tasks/classify/heads.h"
 
 enum { NARROW = 8, HIDDEN = 128 };
 
@@ -27,4 +27,17 @@ static lam_value of_tokens(struct lam_graph *graph, lam_value x, int classes) {
 lam_value classify_local_logits(struct lam_graph *graph, lam_value x, int classes) {
     bool map = lam_value_shape(graph, x).rank == 4;
     return lam_cast(graph, map ? of_map(graph, x, classes) : of_tokens(graph, x, classes), LAM_F32);
+}
+
+lam_value classify_output(struct lam_graph *graph, lam_value logits, lam_value target, float smoothing,
+                          bool count_correct) {
+    if (!lam_graph_training(graph)) {
+        lam_graph_output(graph, "logits", logits);
+        return LAM_NO_VALUE;
+    }
+    lam_value correct,
+        loss = lam_cross_entropy(graph, logits, target, smoothing, count_correct ? &correct : NULL);
+    lam_graph_output(graph, "loss", loss);
+    if (count_correct) lam_graph_output(graph, "correct", correct);
+    return loss;
 }
