@@ -119,7 +119,9 @@ lam_status lam_block_micro_update(struct lam_block *block, float learning_rate, 
 
 /* ---- EMA twins: parameters that follow units of the next block ---- */
 
-/* Floats of what the twins follow, packed; 0: this block has no twins. */
+/* The name of the next block's parameter that parameter `index` of this one follows; NULL: it is no twin. */
+const char *lam_block_twin_of(const struct lam_block *block, int index);
+/* Floats of what the twins follow, packed in the order of this block's parameters; 0: this block has no twins. */
 int64_t lam_block_twin_count(const struct lam_block *block);
 /* Packs from `next` what the twins of `block` follow, into device memory of `next`'s device. */
 lam_status lam_block_pack(const struct lam_block *next, const struct lam_block *block, float *packed);

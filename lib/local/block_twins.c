@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The name of what parameter `index` follows; NULL: it is no twin. */
-static const char *followed(const struct lam_block *block, int index) {
+const char *lam_block_twin_of(const struct lam_block *block, int index) {
     const struct lam_param *param = lam_params_get(block->params, index);
     char prefix[32];
     int length = snprintf(prefix, sizeof prefix, LAM_AUX_SCOPE "%d." LAM_AUX_TWIN ".", block->options.number);
@@ -16,7 +15,7 @@ static const char *followed(const struct lam_block *block, int index) {
 int64_t lam_block_twin_count(const struct lam_block *block) {
     int64_t count = 0;
     for (int i = 0; i < lam_params_size(block->params); i++)
-        if (followed(block, i)) count += lam_params_get(block->params, i)->count;
+        if (lam_block_twin_of(block, i)) count += lam_params_get(block->params, i)->count;
     return count;
 }
 
@@ -24,7 +23,7 @@ lam_status lam_block_pack(const struct lam_block *next, const struct lam_block *
     const struct lam_backend *backend = lam_device_backend(next->device);
     struct lam_stream *stream = lam_device_stream(next->device);
     for (int i = 0; i < lam_params_size(block->params); i++) {
-        const char *name = followed(block, i);
+        const char *name = lam_block_twin_of(block, i);
         if (!name) continue;
         int64_t count = lam_params_get(block->params, i)->count;
         int source = lam_params_find(next->params, name);
@@ -49,7 +48,7 @@ static void follow_on_lane(void *context, int lane) {
     const struct lam_backend *backend = lam_device_backend(f->block->device);
     const float *from = f->packed;
     for (int i = 0; lane == 0 && i < lam_params_size(params); i++) {
-        if (!followed(f->block, i)) continue;
+        if (!lam_block_twin_of(f->block, i)) continue;
         const struct lam_param *param = lam_params_get(params, i);
         backend->ema(lam_params_buffers(params) + param->offset, from, f->momentum, 0, param->count,
                      lam_device_stream(f->block->device));

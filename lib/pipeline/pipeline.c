@@ -321,14 +321,26 @@ static void *watch(void *argument) {
 
 /* ---- start and stop ---- */
 
+int lam_pipeline_older_versions(const struct lam_pipeline *p, int block, uint64_t step) {
+    if (!p->twins[block].versions) return 0;
+    return step < (uint64_t)p->options.ema_lag ? (int)step : p->options.ema_lag;
+}
+
+float *lam_pipeline_version(const struct lam_pipeline *p, int block, uint64_t version) {
+    const struct followed *twins = &p->twins[block];
+    return twins->places[version % (uint64_t)twins->kept];
+}
+
+/* Older versions are in their places already. */
 static lam_status start_twins(struct lam_pipeline *p, uint64_t step, bool fresh) {
     for (int j = 0; j + 1 < p->blocks; j++) {
         const struct followed *twins = &p->twins[j];
         if (!twins->versions) continue;
-        lam_versions_start(twins->versions, step);
+        int older = fresh ? 0 : lam_pipeline_older_versions(p, j, step);
+        lam_versions_start(twins->versions, step - (uint64_t)older);
+        for (int i = 0; i < older; i++) lam_versions_publish(twins->versions);
         LAM_TRY(lam_worker_publish(&p->workers[p->device_of[j + 1]], j + 1));
-        if (fresh)
-            LAM_TRY(lam_block_follow(p->options.blocks[j], twins->places[step % (uint64_t)twins->kept], 0));
+        if (fresh) LAM_TRY(lam_block_follow(p->options.blocks[j], lam_pipeline_version(p, j, step), 0));
     }
     return LAM_OK;
 }

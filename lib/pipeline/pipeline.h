@@ -23,7 +23,8 @@
  * without batch norm those of end-to-end training but for rounding.
  *
  * Snapshots. At the end of its step t block j needs block j + 1's parameters after t updates (METHODS: exact EMA), or, with
- * ema_lag L, after t - L, at least 0. Block j + 1 publishes version t + 1 at the end of its step t.
+ * ema_lag L, after t - L, at least 0. Block j + 1 publishes version t + 1 at the end of its step t. So between two steps a
+ * run's state is its blocks and the last L versions before the present one: a checkpoint holds them, too.
  *
  * Memory. End-to-end pipelines keep one batch of activations and one of gradients between two devices. Else, between two
  * blocks on different devices stand queue + 1 slots (one is being filled while `queue` wait or are
@@ -88,7 +89,15 @@ const struct lam_stage *lam_pipeline_stage(const struct lam_pipeline *pipeline, 
 struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *pipeline, int device);
 lam_status lam_pipeline_allocate(struct lam_pipeline *pipeline);
 
-/* `step` updates have been done. fresh: twins start as what they follow; else they are as a checkpoint left them. */
+/* After `step` updates: how many versions before the present one block `block`'s twins have still to read, the lesser
+ * of step and ema_lag; 0 where it has no twins. */
+int lam_pipeline_older_versions(const struct lam_pipeline *pipeline, int block, uint64_t step);
+/* What those twins follow, after `version` updates: lam_block_twin_count floats on the block's device, in the order of its
+ * parameters. Of older versions, to be read after a drain, and to be filled in between allocate and a start that is not fresh. */
+float *lam_pipeline_version(const struct lam_pipeline *pipeline, int block, uint64_t version);
+
+/* `step` updates have been done. fresh: twins start as what they follow; else they and the older versions are as a
+ * checkpoint left them. */
 lam_status lam_pipeline_start(struct lam_pipeline *pipeline, uint64_t step, bool fresh);
 
 /* Hands a batch in: release(release_context, batch) is called when the first block has finished with it, also after an

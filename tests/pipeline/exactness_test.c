@@ -85,22 +85,60 @@ static void resnet_bf16(void **state) {
     check_network("resnet20", "glcan", LAM_BF16);
 }
 
-/* Stopping, keeping all parameters, and going on in another process is no different from going on. */
-static void resume(void **state) {
+/* Twins that follow with a lag follow the same versions whatever the timing. */
+static void lags(void **state) {
     (void)state;
-    size_t bytes, half_bytes;
-    void *whole = train(&four_blocks, STEPS, &bytes), *half = train(&four_blocks, 3, &half_bytes);
-    rig_open(&rig, &four_blocks);
+    static const int lag[] = {1, 3, STEPS + 2};
+    for (int i = 0; i < 3; i++) {
+        struct rig_options options = four_blocks;
+        options.devices = 1;
+        options.schedule = LAM_PIPELINE_SEQUENTIAL;
+        options.ema_lag = lag[i];
+        size_t bytes;
+        void *reference = train(&options, STEPS, &bytes);
+        options.schedule = LAM_PIPELINE_PPLL;
+        for (int devices = 1; devices <= 4; devices *= 2)
+            for (int queue = 1; queue <= 4; queue += 3) {
+                options.devices = devices;
+                options.queue = queue;
+                options.longest_delay = queue == 1 ? 3000 : 0;
+                expect_same(&options, reference, bytes);
+            }
+        free(reference);
+    }
+}
+
+/* Stopping after `stop` steps, keeping all parameters, and going on in another process is no different from going on. */
+static void check_resume(int lag, int stop) {
+    struct rig_options options = four_blocks;
+    options.ema_lag = lag;
+    size_t bytes, part_bytes, resumed_bytes;
+    void *whole = train(&options, STEPS, &bytes), *part = train(&options, stop, &part_bytes);
+    rig_open(&rig, &options);
     rig_allocate(&rig, false);
-    rig_restore(&rig, half);
-    assert_int_equal(lam_pipeline_start(rig.pipeline, 3, false), LAM_OK);
-    assert_int_equal(rig_train(&rig, 3, STEPS), LAM_OK);
-    void *resumed = rig_state(&rig, &half_bytes);
+    rig_restore(&rig, part, (uint64_t)stop);
+    assert_int_equal(lam_pipeline_start(rig.pipeline, (uint64_t)stop, false), LAM_OK);
+    assert_int_equal(rig_train(&rig, (uint64_t)stop, STEPS), LAM_OK);
+    void *resumed = rig_state(&rig, &resumed_bytes);
     rig_close(&rig);
+    assert_int_equal(bytes, resumed_bytes);
     assert_memory_equal(whole, resumed, bytes);
     free(whole);
-    free(half);
+    free(part);
     free(resumed);
+}
+
+static void resume(void **state) {
+    (void)state;
+    check_resume(0, 3);
+}
+
+/* Also where fewer steps were done than the lag is long. */
+static void resume_lag(void **state) {
+    (void)state;
+    check_resume(1, 1);
+    check_resume(2, 5);
+    check_resume(4, 3);
 }
 
 /* Evaluation between steps changes nothing. */
@@ -131,15 +169,22 @@ static void twins_matter(void **state) {
     void *other = train(&options, STEPS, &other_bytes);
     assert_int_equal(bytes, other_bytes);
     assert_memory_not_equal(glcan, other, bytes);
+    free(other);
+    options.ema_momentum = 0;
+    options.ema_lag = 1;
+    other = train(&options, STEPS, &other_bytes);
+    assert_true(other_bytes > bytes); /* the versions stand behind the parameters */
+    assert_memory_not_equal(glcan, other, bytes);
     free(glcan);
     free(other);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resnet_dgl), cmocka_unit_test(resnet_glcan), cmocka_unit_test(vit_dgl),
-        cmocka_unit_test(vit_glcan),  cmocka_unit_test(resnet_bf16),  cmocka_unit_test(resume),
-        cmocka_unit_test(evaluation), cmocka_unit_test(twins_matter),
+        cmocka_unit_test(resnet_dgl),   cmocka_unit_test(resnet_glcan), cmocka_unit_test(vit_dgl),
+        cmocka_unit_test(vit_glcan),    cmocka_unit_test(resnet_bf16),  cmocka_unit_test(lags),
+        cmocka_unit_test(resume),       cmocka_unit_test(resume_lag),   cmocka_unit_test(evaluation),
+        cmocka_unit_test(twins_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

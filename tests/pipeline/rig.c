@@ -113,6 +113,7 @@ void rig_open(struct rig *rig, const struct rig_options *options) {
                                             .schedule = options->schedule,
                                             .queue = options->queue ? options->queue : 2,
                                             .ema_momentum = rig->options.ema_momentum,
+                                            .ema_lag = rig->options.ema_lag,
                                             .seed = 3,
                                             .context = rig,
                                             .step_done = step_done,
@@ -178,6 +179,7 @@ lam_status rig_train(struct rig *rig, uint64_t from, uint64_t to) {
     for (uint64_t step = from; step < to; step++)
         LAM_TRY(lam_pipeline_train(rig->pipeline, rig_batch(rig, step), rig_release, rig,
                                    0.05f / (float)(1 + step % 4), step));
+    rig->step = to;
     return lam_pipeline_drain(rig->pipeline);
 }
 
@@ -202,7 +204,15 @@ void rig_close(struct rig *rig) {
 
 /* ---- state ---- */
 
-/* Visits each flat buffer of each block. */
+/* Copies a buffer to or from its place in the state; NULL: only counts. Gives the place behind it. */
+static size_t copy_buffer(void *buffer, size_t count, char *state, size_t used, bool write) {
+    size_t bytes = count * sizeof(float);
+    if (state && write) memcpy(buffer, state + used, bytes);
+    if (state && !write) memcpy(state + used, buffer, bytes);
+    return used + bytes;
+}
+
+/* Visits each flat buffer of each block, then each older version. */
 static size_t each_buffer(const struct rig *rig, char *state, bool write) {
     size_t used = 0;
     for (int j = 0; j < rig->options.blocks; j++) {
@@ -212,12 +222,13 @@ static size_t each_buffer(const struct rig *rig, char *state, bool write) {
                            lam_optimizer_state(optimizer, 0)};
         int64_t counts[] = {lam_params_count(params), lam_params_buffer_count(params),
                             lam_params_count(params)};
-        for (int i = 0; i < 3; i++) {
-            size_t bytes = (size_t)counts[i] * sizeof(float);
-            if (state && write) memcpy(buffers[i], state + used, bytes);
-            if (state && !write) memcpy(state + used, buffers[i], bytes);
-            used += bytes;
-        }
+        for (int i = 0; i < 3; i++) used = copy_buffer(buffers[i], (size_t)counts[i], state, used, write);
+    }
+    for (int j = 0; j < rig->options.blocks; j++) {
+        size_t twins = (size_t)lam_block_twin_count(rig->blocks[j]);
+        int older = lam_pipeline_older_versions(rig->pipeline, j, rig->step);
+        for (uint64_t version = rig->step - (uint64_t)older; version < rig->step; version++)
+            used = copy_buffer(lam_pipeline_version(rig->pipeline, j, version), twins, state, used, write);
     }
     return used;
 }
@@ -230,6 +241,7 @@ void *rig_state(const struct rig *rig, size_t *bytes) {
     return state;
 }
 
-void rig_restore(struct rig *rig, const void *state) {
+void rig_restore(struct rig *rig, const void *state, uint64_t step) {
+    rig->step = step;
     each_buffer(rig, (char *)(uintptr_t)state, true);
 }

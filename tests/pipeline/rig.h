@@ -18,8 +18,9 @@ struct rig_options {
     enum lam_dtype precision;
     struct lam_aux_options aux;
     float ema_momentum; /* 0 means 0.9 */
-    int fail_at_step;   /* 0: never; else step_done of the last block fails there */
-    int sleep_at_step;  /* 0: never; else it sleeps there for half a second */
+    int ema_lag;
+    int fail_at_step;  /* 0: never; else step_done of the last block fails there */
+    int sleep_at_step; /* 0: never; else it sleeps there for half a second */
     double watchdog_seconds;
 };
 
@@ -31,6 +32,7 @@ struct rig {
     struct lam_device *devices[RIG_MOST_DEVICES];
     struct lam_block *blocks[RIG_MOST_BLOCKS];
     struct lam_pipeline *pipeline;
+    uint64_t step; /* updates so far */
     int cuts[RIG_MOST_BLOCKS];
     int loans; /* batches handed in and not released */
     float losses[RIG_MOST_BLOCKS];
@@ -54,7 +56,7 @@ void rig_release(void *rig, struct lam_batch *batch);
 
 /* All parameters, buffers and momenta of all blocks, as bytes to compare; *bytes: how many. Caller frees. */
 void *rig_state(const struct rig *rig, size_t *bytes);
-/* Writes such bytes back. */
-void rig_restore(struct rig *rig, const void *state);
+/* Writes such bytes back, those after `step` updates. */
+void rig_restore(struct rig *rig, const void *state, uint64_t step);
 
 #endif
