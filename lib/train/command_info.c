@@ -7,13 +7,15 @@
 #include "train/snapshot.h"
 #include "train/trained.h"
 
-/* Weights without optimizer state and averages. */
+/* Weights without optimizer state, averages and older versions. */
 static int64_t count_weights(const struct lam_checkpoint *c, int *tensors) {
     int64_t sum = 0;
     *tensors = 0;
     for (int i = 0; i < lam_checkpoint_size(c); i++) {
         const struct lam_checkpoint_tensor *t = lam_checkpoint_get(c, i);
-        if (!strncmp(t->name, "optimizer.", 10) || !strncmp(t->name, "ema.", 4)) continue;
+        if (!strncmp(t->name, "optimizer.", 10) || !strncmp(t->name, "ema.", 4) ||
+            !strncmp(t->name, "lag.", 4))
+            continue;
         sum += lam_shape_count(t->shape);
         ++*tensors;
     }

@@ -63,6 +63,8 @@ static const struct lam_option table[] = {
         .help = "gpipe, 1f1b: parts of a batch; batch norm sees each alone"),
     ROW("ema-momentum", NUMBER, ema_momentum, "0.995", GROUP, RANGE(0, 0.9999999),
         .help = "glcan: of the twins of the next block's units, per step"),
+    ROW("ema-lag", INT, ema_lag, "0", GROUP, RANGE(0, 1024),
+        .help = "glcan: how many updates older the twins' source is; gives a pipeline slack"),
     ROW("glcan-branches", CHOICE, glcan_branches, "both", GROUP, .choices = branches,
         .help = "glcan: branches of the global part; neither = dgl"),
     ROW("glcan-depth", INT, glcan_depth, "1", GROUP, RANGE(1, 16),

@@ -24,7 +24,7 @@ struct lam_config {
     /* Model and method */
     char *model;
     int method, schedule;
-    int64_t blocks, queue, micro_batches, glcan_depth;
+    int64_t blocks, queue, micro_batches, glcan_depth, ema_lag;
     char *partition;
     double ema_momentum;
     int glcan_branches; /* enum lam_glcan_branches */

@@ -35,6 +35,7 @@ static lam_status save_as(struct run *run, const char *name) {
                                     .state = run->state,
                                     .blocks = run->chain.blocks,
                                     .block_count = run->chain.count,
+                                    .pipeline = run->pipeline,
                                     .position = &run->at,
                                     .data = &run->data,
                                     .recipe = run->recipe};

@@ -107,6 +107,7 @@ static lam_status create_blocks(struct run *run) {
                                            .schedule = (enum lam_pipeline_schedule)run->config->schedule,
                                            .queue = (int)run->config->queue,
                                            .ema_momentum = (float)run->config->ema_momentum,
+                                           .ema_lag = (int)run->config->ema_lag,
                                            .seed = (uint64_t)run->config->seed,
                                            .trace = run->trace,
                                            .context = run,
@@ -340,6 +341,7 @@ static lam_status load_weights(struct run *run) {
     for (int j = 0; j < run->chain.count; j++) {
         LAM_TRY(lam_snapshot_weights(run->from, run->chain.blocks[j], false));
         LAM_TRY(lam_snapshot_optimizer(run->from, run->chain.blocks[j]));
+        LAM_TRY(lam_snapshot_versions(run->from, run->pipeline, j, run->chain.blocks[j], run->at.step));
     }
     if (run->at.batch > (uint64_t)run->batches)
         return lam_fail(LAM_ERR_FORMAT, "%s: stands at batch %llu of an epoch of %lld",

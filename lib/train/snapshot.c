@@ -12,17 +12,17 @@ static char *state_name(const char *state, const char *name) {
     return !strcmp(state, "ema") ? lam_format("ema.%s", name) : lam_format("optimizer.%s.%s", state, name);
 }
 
-static const float *weight(const struct lam_params *params, const struct lam_param *param) {
+static float *weight(const struct lam_params *params, const struct lam_param *param) {
     return (param->buffer ? lam_params_buffers(params) : lam_params_values(params)) + param->offset;
 }
 
 /* ---- save ---- */
 
+typedef lam_status (*visit_array)(void *context, const char *name, const struct lam_param *param,
+                                  float *data);
+
 /* Calls visit for each array of a block: weights, then each optimizer state; in file order. */
-static lam_status each_array(const struct lam_block *block,
-                             lam_status (*visit)(void *context, const char *name,
-                                                 const struct lam_param *param, const float *data),
-                             void *context) {
+static lam_status each_array(const struct lam_block *block, visit_array visit, void *context) {
     const struct lam_params *params = lam_block_params(block);
     const struct lam_optimizer *optimizer = lam_block_optimizer(block);
     for (int i = 0; i < lam_params_size(params); i++) {
@@ -43,7 +43,35 @@ static lam_status each_array(const struct lam_block *block,
     return LAM_OK;
 }
 
-static lam_status declare(void *context, const char *name, const struct lam_param *param, const float *data) {
+/* Calls visit for each array of the older versions that a block's twins have still to read, newest first. */
+static lam_status each_version(const struct lam_pipeline *pipeline, int j, const struct lam_block *block,
+                               uint64_t step, visit_array visit, void *context) {
+    const struct lam_params *params = lam_block_params(block);
+    int older = lam_pipeline_older_versions(pipeline, j, step);
+    for (int age = 1; age <= older; age++) {
+        float *data = lam_pipeline_version(pipeline, j, step - (uint64_t)age);
+        for (int i = 0; i < lam_params_size(params); i++) {
+            const struct lam_param *param = lam_params_get(params, i);
+            const char *of = lam_block_twin_of(block, i);
+            if (!of) continue;
+            char *name = lam_format("lag.%d.%s", age, of);
+            lam_status status = name ? visit(context, name, param, data) : lam_no_memory();
+            free(name);
+            LAM_TRY(status);
+            data += param->count;
+        }
+    }
+    return LAM_OK;
+}
+
+/* All of block j that is saved. */
+static lam_status each_saved(const struct lam_snapshot *snapshot, int j, visit_array visit, void *context) {
+    const struct lam_block *block = snapshot->blocks[j];
+    LAM_TRY(each_array(block, visit, context));
+    return each_version(snapshot->pipeline, j, block, snapshot->position->step, visit, context);
+}
+
+static lam_status declare(void *context, const char *name, const struct lam_param *param, float *data) {
     (void)data;
     return lam_checkpoint_declare(context, name, LAM_F32, param->shape);
 }
@@ -53,8 +81,7 @@ struct copy {
     struct lam_device *device;
 };
 
-static lam_status write_array(void *context, const char *name, const struct lam_param *param,
-                              const float *data) {
+static lam_status write_array(void *context, const char *name, const struct lam_param *param, float *data) {
     (void)name;
     const struct copy *copy = context;
     size_t bytes = (size_t)param->count * sizeof *data;
@@ -125,10 +152,10 @@ lam_status lam_snapshot_save(const struct lam_snapshot *snapshot, const char *pa
     LAM_TRY(lam_checkpoint_create(path, &writer));
     lam_status status = write_texts(writer, snapshot);
     for (int j = 0; j < snapshot->block_count && status == LAM_OK; j++)
-        status = each_array(snapshot->blocks[j], declare, writer);
+        status = each_saved(snapshot, j, declare, writer);
     for (int j = 0; j < snapshot->block_count && status == LAM_OK; j++) {
         struct copy copy = {writer, lam_block_device(snapshot->blocks[j])};
-        status = each_array(snapshot->blocks[j], write_array, &copy);
+        status = each_saved(snapshot, j, write_array, &copy);
     }
     if (status == LAM_OK) return lam_checkpoint_commit(writer);
     lam_checkpoint_abandon(writer);
@@ -234,8 +261,8 @@ lam_status lam_snapshot_weights(const struct lam_checkpoint *c, struct lam_block
         const struct lam_param *param = lam_params_get(params, i);
         char *average = ema && !param->buffer ? state_name("ema", param->name) : NULL;
         bool use = average && lam_checkpoint_find(c, average) >= 0;
-        lam_status status = load_array(c, lam_block_device(block), use ? average : param->name, param,
-                                       (float *)weight(params, param));
+        lam_status status =
+            load_array(c, lam_block_device(block), use ? average : param->name, param, weight(params, param));
         free(average);
         LAM_TRY(status);
     }
@@ -257,4 +284,20 @@ lam_status lam_snapshot_optimizer(const struct lam_checkpoint *c, struct lam_blo
             LAM_TRY(status);
         }
     return LAM_OK;
+}
+
+struct load {
+    const struct lam_checkpoint *checkpoint;
+    struct lam_device *device;
+};
+
+static lam_status read_array(void *context, const char *name, const struct lam_param *param, float *data) {
+    const struct load *load = context;
+    return load_array(load->checkpoint, load->device, name, param, data);
+}
+
+lam_status lam_snapshot_versions(const struct lam_checkpoint *c, struct lam_pipeline *pipeline, int j,
+                                 const struct lam_block *block, uint64_t step) {
+    struct load load = {c, lam_block_device(block)};
+    return each_version(pipeline, j, block, step, read_array, &load);
 }

@@ -1,6 +1,7 @@
 /* A training run as it stands in a checkpoint: weights, optimizer state, position, and the recipe.
  *
- * Tensors: "unit.layer.tensor" (weights and statistics), "optimizer.STATE.NAME", "ema.NAME". Texts: task,
+ * Tensors: "unit.layer.tensor" (weights and statistics), "optimizer.STATE.NAME", "ema.NAME"; with --ema-lag also
+ * "lag.A.NAME": what EMA twins have still to read, weight NAME as it was A updates ago. Texts: task,
  * recipe (a config.ini without what concerns this machine alone), what the data was, and the position's numbers.
  * Nothing in it depends on time or on the number of loader threads: equal runs write equal files. So a
  * checkpoint alone is enough to evaluate, predict or go on.
@@ -37,6 +38,7 @@ struct lam_snapshot {
     const void *state;
     struct lam_block *const *blocks;
     int block_count;
+    const struct lam_pipeline *pipeline; /* of these blocks, drained */
     const struct lam_position *position;
     const struct lam_data_identity *data;
     const char *recipe;
@@ -53,5 +55,8 @@ lam_status lam_snapshot_data(const struct lam_checkpoint *checkpoint, struct lam
 lam_status lam_snapshot_weights(const struct lam_checkpoint *checkpoint, struct lam_block *block, bool ema);
 /* The optimizer's state too. */
 lam_status lam_snapshot_optimizer(const struct lam_checkpoint *checkpoint, struct lam_block *block);
+/* The older versions that the twins of block `j` of a pipeline have still to read after `step` updates; before its start. */
+lam_status lam_snapshot_versions(const struct lam_checkpoint *checkpoint, struct lam_pipeline *pipeline,
+                                 int j, const struct lam_block *block, uint64_t step);
 
 #endif
