@@ -33,7 +33,6 @@ struct link {
     struct lam_queue *queue;
     struct message *messages;  /* as many as the queue has slots */
     struct lam_device *device; /* receiver */
-    size_t slot_bytes;
     /* End to end: slots are parts of one batch, and gradients come back in a queue of their own. */
     struct lam_queue *back;
     char *activation, *gradient; /* of a whole batch */
@@ -66,9 +65,22 @@ struct worker {
     uint64_t delays;    /* drawn so far */
 };
 
+/* Threads that carry what crosses between two ranks (ranks.c). */
+enum { CARRY_BATCHES, CARRY_VERSIONS_UP, CARRY_VERSIONS_IN, CARRIERS };
+
+/* What the head hears from another rank. */
+struct reporter {
+    struct lam_pipeline *pipeline;
+    int rank;
+    pthread_t thread;
+    bool running;
+    uint64_t steps; /* that all its blocks have done; pipeline->mutex */
+};
+
 struct lam_pipeline {
     struct lam_pipeline_options options;
     int blocks, devices;
+    int first_device, end_device; /* of this process: [first, end) */
     struct worker *workers;
     int *device_of;         /* by block */
     struct link *links;     /* by block */
@@ -79,9 +91,14 @@ struct lam_pipeline {
     } * hooks; /* by block */
     pthread_mutex_t mutex;
     pthread_cond_t moved;
-    struct lam_error error; /* the first one; status LAM_OK: none */
-    uint64_t handed_in;
+    struct lam_error error;         /* the first one; status LAM_OK: none */
+    uint64_t handed_in, trained_in; /* of those to train on */
     bool started, stopping;
+    _Atomic bool carriers_end;
+    uint64_t first_version; /* that is carried */
+    pthread_t carriers[CARRIERS];
+    bool carrying[CARRIERS];
+    struct reporter *reporters; /* by rank; the head's */
     pthread_t watchdog;
     bool watched;
     _Atomic double reset_at; /* times count from here */
@@ -114,6 +131,22 @@ lam_status lam_worker_name_batch(const struct message *in, lam_status status);
 
 /* Of field `field` for a batch; 0: there is none. */
 size_t lam_pipeline_field_bytes(const struct lam_field *fields, int count, int field, int batch);
+
+/* First and end of the blocks of this process. */
+int lam_pipeline_first_block(const struct lam_pipeline *pipeline);
+int lam_pipeline_end_block(const struct lam_pipeline *pipeline);
+
+/* ---- ranks (ranks.c); without a transport they do nothing ---- */
+
+/* The batch that the rank before sends, into a message of the entry. */
+lam_status lam_ranks_receive(struct lam_pipeline *pipeline, struct message *message);
+/* A step of a block of this process, told to the head if that is another one. */
+lam_status lam_ranks_report(struct lam_pipeline *pipeline, const struct lam_pipeline_step *step);
+/* The threads that carry, from version `step` on; and their end. */
+lam_status lam_ranks_start(struct lam_pipeline *pipeline, uint64_t step);
+void lam_ranks_stop(struct lam_pipeline *pipeline);
+/* With the mutex held: whether all other ranks have told the head of every step. */
+bool lam_ranks_all_told(const struct lam_pipeline *pipeline);
 
 /* The hook of a block's output; context: a struct hook. */
 void lam_worker_output_done(void *context);

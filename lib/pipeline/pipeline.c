@@ -80,15 +80,25 @@ static lam_status create_end_to_end_link(struct lam_pipeline *p, int j) {
     return lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]);
 }
 
+/* Slots before block j, on its device; and, if what it gets comes from another rank, of this rank's outgoing link. */
+static int slots_before(const struct lam_pipeline *p, int j) {
+    bool inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
+    bool waits = p->options.schedule == LAM_PIPELINE_PPLL && j > 0 && !inside;
+    return waits ? p->options.queue + 1 : 1;
+}
+
+/* Whether block j is the first one of the next rank. */
+static bool is_outgoing(const struct lam_pipeline *p, int j) {
+    return p->options.transport && j < p->blocks && j == lam_pipeline_end_block(p);
+}
+
 static lam_status create_link(struct lam_pipeline *p, int j) {
     struct link *link = &p->links[j];
     int batch = lam_block_options(p->options.blocks[j])->batch;
     if (lam_pipeline_end_to_end(p)) return create_end_to_end_link(p, j);
-    bool inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
-    bool waits = p->options.schedule == LAM_PIPELINE_PPLL && j > 0 && !inside;
-    int slots = waits ? p->options.queue + 1 : 1;
-    link->device = lam_block_device(p->options.blocks[j]);
-    link->slot_bytes = j > 0 ? slot_bytes(p, j) : 0;
+    bool outgoing = is_outgoing(p, j);
+    int slots = outgoing ? LAM_PIPELINE_STAGING : slots_before(p, j);
+    link->device = lam_block_device(p->options.blocks[outgoing ? j - 1 : j]);
     LAM_TRY(create_messages(link, slots, batch));
     return j > 0 ? lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]) : LAM_OK;
 }
@@ -104,6 +114,22 @@ static lam_status create_twins(struct lam_pipeline *p, int j) {
     return lam_versions_create(twins->kept, &twins->versions);
 }
 
+/* The stage of this process, if each rank has one of its own. */
+static lam_status find_own_stage(struct lam_pipeline *p) {
+    p->end_device = p->devices;
+    if (!p->options.transport) return LAM_OK;
+    int ranks = lam_transport_ranks(p->options.transport);
+    if (p->options.schedule != LAM_PIPELINE_PPLL)
+        return lam_fail(LAM_ERR_INVALID, "several ranks work under the schedule ppll alone");
+    if (ranks != p->devices)
+        return lam_fail(LAM_ERR_INVALID, "%d ranks for %d devices; there must be one for each", ranks,
+                        p->devices);
+    p->first_device = lam_transport_rank(p->options.transport);
+    p->end_device = p->first_device + 1;
+    p->reporters = calloc((size_t)ranks, sizeof *p->reporters);
+    return p->reporters ? LAM_OK : no_memory();
+}
+
 static lam_status create(struct lam_pipeline *p) {
     size_t blocks = (size_t)p->blocks;
     p->workers = calloc(blocks, sizeof *p->workers);
@@ -113,6 +139,7 @@ static lam_status create(struct lam_pipeline *p) {
     p->hooks = calloc(blocks, sizeof *p->hooks);
     if (!p->workers || !p->device_of || !p->links || !p->twins || !p->hooks) return lam_no_memory();
     LAM_TRY(find_stages(p));
+    LAM_TRY(find_own_stage(p));
     if (lam_pipeline_end_to_end(p) && p->devices != p->blocks)
         return lam_fail(LAM_ERR_INVALID,
                         "an end-to-end pipeline has one block per device: %d blocks, %d devices", p->blocks,
@@ -159,6 +186,23 @@ lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struc
 
 /* ---- memory ---- */
 
+bool lam_pipeline_local(const struct lam_pipeline *p, int device) {
+    return device >= p->first_device && device < p->end_device;
+}
+
+bool lam_pipeline_head(const struct lam_pipeline *p) {
+    return p->end_device == p->devices;
+}
+
+int lam_pipeline_first_block(const struct lam_pipeline *p) {
+    return p->workers[p->first_device].first_block;
+}
+
+int lam_pipeline_end_block(const struct lam_pipeline *p) {
+    const struct worker *last = &p->workers[p->end_device - 1];
+    return last->first_block + last->stage.count;
+}
+
 int lam_pipeline_devices(const struct lam_pipeline *p) {
     return p->devices;
 }
@@ -172,18 +216,26 @@ static size_t end_to_end_bytes(const struct lam_pipeline *p, int j) {
     return j > 0 ? slot_bytes(p, j) + lam_block_output_bytes(p->options.blocks[j - 1]) : 0;
 }
 
+static size_t version_bytes(const struct lam_pipeline *p, int j) {
+    return (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
+}
+
+/* Between ranks both have slots, and both have versions. */
 struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int device) {
     const struct worker *w = &p->workers[device];
     struct lam_block_memory memory = lam_stage_memory(&w->stage);
-    for (int j = w->first_block; j < w->first_block + w->stage.count; j++) {
+    size_t *queue = &memory.bytes[LAM_MEMORY_QUEUE];
+    int end = w->first_block + w->stage.count;
+    for (int j = w->first_block; j < end; j++) {
         if (lam_pipeline_end_to_end(p)) {
-            memory.bytes[LAM_MEMORY_QUEUE] += end_to_end_bytes(p, j);
+            *queue += end_to_end_bytes(p, j);
             continue;
         }
-        memory.bytes[LAM_MEMORY_QUEUE] += p->links[j].slot_bytes * (size_t)lam_queue_slots(p->links[j].queue);
-        memory.bytes[LAM_MEMORY_QUEUE] +=
-            (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
+        *queue += j > 0 ? slot_bytes(p, j) * (size_t)slots_before(p, j) : 0;
+        *queue += version_bytes(p, j);
     }
+    if (p->options.transport && end < p->blocks) *queue += slot_bytes(p, end) * LAM_PIPELINE_STAGING;
+    if (p->options.transport && device > 0) *queue += version_bytes(p, w->first_block - 1);
     return memory;
 }
 
@@ -217,17 +269,31 @@ static lam_status allocate_end_to_end(struct lam_pipeline *p, int j) {
     return LAM_OK;
 }
 
-lam_status lam_pipeline_allocate(struct lam_pipeline *p) {
-    for (int d = 0; d < p->devices; d++) LAM_TRY(lam_stage_allocate(&p->workers[d].stage));
-    for (int j = 1; lam_pipeline_end_to_end(p) && j < p->blocks; j++) LAM_TRY(allocate_end_to_end(p, j));
-    for (int j = 0; !lam_pipeline_end_to_end(p) && j < p->blocks; j++) {
-        for (int i = 0; j > 0 && i < lam_queue_slots(p->links[j].queue); i++)
+static lam_status allocate_versions(struct lam_pipeline *p, int j, struct lam_device *device) {
+    struct followed *twins = &p->twins[j];
+    for (int i = 0; i < twins->kept; i++)
+        LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, (size_t)twins->count * sizeof(float),
+                                 (void **)&twins->places[i]));
+    return LAM_OK;
+}
+
+/* Links and versions of this process's blocks, and those that other ranks have a part in. */
+static lam_status allocate_links(struct lam_pipeline *p) {
+    int first = lam_pipeline_first_block(p), end = lam_pipeline_end_block(p);
+    for (int j = first; j < p->blocks && j <= end; j++)
+        for (int i = 0; j > 0 && (j < end || is_outgoing(p, j)) && i < lam_queue_slots(p->links[j].queue);
+             i++)
             LAM_TRY(allocate_slot(p, j, &p->links[j].messages[i]));
-        for (int i = 0; i < p->twins[j].kept; i++)
-            LAM_TRY(lam_device_alloc(lam_block_device(p->options.blocks[j]), LAM_MEMORY_QUEUE,
-                                     (size_t)p->twins[j].count * sizeof(float),
-                                     (void **)&p->twins[j].places[i]));
-    }
+    for (int j = first; j < end; j++)
+        LAM_TRY(allocate_versions(p, j, lam_block_device(p->options.blocks[j])));
+    if (first == 0) return LAM_OK;
+    return allocate_versions(p, first - 1, lam_block_device(p->options.blocks[first]));
+}
+
+lam_status lam_pipeline_allocate(struct lam_pipeline *p) {
+    for (int d = p->first_device; d < p->end_device; d++) LAM_TRY(lam_stage_allocate(&p->workers[d].stage));
+    if (!lam_pipeline_end_to_end(p)) return allocate_links(p);
+    for (int j = 1; j < p->blocks; j++) LAM_TRY(allocate_end_to_end(p, j));
     return LAM_OK;
 }
 
@@ -243,10 +309,12 @@ static void poison(struct lam_pipeline *p) {
 
 void lam_pipeline_fail(struct lam_pipeline *p, lam_status status) {
     pthread_mutex_lock(&p->mutex);
-    if (p->error.status == LAM_OK && !p->stopping) lam_error_save(&p->error, status);
+    bool first = p->error.status == LAM_OK && !p->stopping;
+    if (first) lam_error_save(&p->error, status);
     pthread_cond_broadcast(&p->moved);
     pthread_mutex_unlock(&p->mutex);
     poison(p);
+    if (first && p->options.transport) lam_transport_fail(p->options.transport, status);
 }
 
 /* The first error, if there was one; else what this call found. */
@@ -264,9 +332,9 @@ static uint64_t all_actions(const struct lam_pipeline *p) {
 }
 
 static bool all_done(const struct lam_pipeline *p) {
-    for (int d = 0; d < p->devices; d++)
+    for (int d = p->first_device; d < p->end_device; d++)
         if (p->workers[d].done < p->handed_in) return false;
-    return true;
+    return lam_ranks_all_told(p);
 }
 
 char *lam_pipeline_text(const struct lam_pipeline *p) {
@@ -277,10 +345,11 @@ char *lam_pipeline_text(const struct lam_pipeline *p) {
     size_t size;
     FILE *file = open_memstream(&text, &size);
     if (!file) return NULL;
-    for (int d = 0; d < p->devices; d++) {
+    for (int d = p->first_device; d < p->end_device; d++) {
         const struct worker *w = &p->workers[d];
-        fprintf(file, "%s%s: %s at step %llu", d ? "; " : "", lam_device_name(w->stage.device),
-                doing[atomic_load(&w->doing)], (unsigned long long)atomic_load(&w->step) + 1);
+        fprintf(file, "%s%s: %s at step %llu", d > p->first_device ? "; " : "",
+                lam_device_name(w->stage.device), doing[atomic_load(&w->doing)],
+                (unsigned long long)atomic_load(&w->step) + 1);
         struct lam_queue *queue = p->links[w->first_block].queue;
         if (d > 0)
             fprintf(file, ", %d of %d batches in its queue", lam_queue_waiting(queue),
@@ -331,27 +400,43 @@ float *lam_pipeline_version(const struct lam_pipeline *p, int block, uint64_t ve
     return twins->places[version % (uint64_t)twins->kept];
 }
 
-/* Older versions are in their places already. */
-static lam_status start_twins(struct lam_pipeline *p, uint64_t step, bool fresh) {
-    for (int j = 0; j + 1 < p->blocks; j++) {
+/* The versions that blocks of this process follow or are followed by; older ones are in the follower's places already, and
+ * another rank, which only passes new ones on, has none. */
+static lam_status publish_twins(struct lam_pipeline *p, uint64_t step, bool fresh) {
+    int first = lam_pipeline_first_block(p), end = lam_pipeline_end_block(p);
+    for (int j = first > 0 ? first - 1 : 0; j < end && j + 1 < p->blocks; j++) {
+        struct lam_versions *versions = p->twins[j].versions;
+        if (!versions) continue;
+        int older = fresh || j < first ? 0 : lam_pipeline_older_versions(p, j, step);
+        lam_versions_start(versions, step - (uint64_t)older);
+        for (int i = 0; i < older; i++) lam_versions_publish(versions);
+        if (j + 1 < end) LAM_TRY(lam_worker_publish(&p->workers[p->device_of[j + 1]], j + 1));
+    }
+    return LAM_OK;
+}
+
+/* Twins start as what they follow. */
+static lam_status copy_twins(struct lam_pipeline *p, uint64_t step) {
+    for (int j = lam_pipeline_first_block(p); j < lam_pipeline_end_block(p); j++) {
         const struct followed *twins = &p->twins[j];
+        int place;
         if (!twins->versions) continue;
-        int older = fresh ? 0 : lam_pipeline_older_versions(p, j, step);
-        lam_versions_start(twins->versions, step - (uint64_t)older);
-        for (int i = 0; i < older; i++) lam_versions_publish(twins->versions);
-        LAM_TRY(lam_worker_publish(&p->workers[p->device_of[j + 1]], j + 1));
-        if (fresh) LAM_TRY(lam_block_follow(p->options.blocks[j], lam_pipeline_version(p, j, step), 0));
+        lam_status status = lam_versions_read(twins->versions, step, &place);
+        if (status != LAM_OK) return first_error(p, status);
+        LAM_TRY(lam_block_follow(p->options.blocks[j], twins->places[place], 0));
     }
     return LAM_OK;
 }
 
 lam_status lam_pipeline_start(struct lam_pipeline *p, uint64_t step, bool fresh) {
     if (p->started) return lam_fail(LAM_ERR_INTERNAL, "the pipeline runs already");
-    LAM_TRY(start_twins(p, step, fresh));
+    LAM_TRY(publish_twins(p, step, fresh));
+    LAM_TRY(lam_ranks_start(p, step));
+    if (fresh) LAM_TRY(copy_twins(p, step));
     p->started = true;
     lam_pipeline_reset_times(p);
     if (p->options.schedule == LAM_PIPELINE_SEQUENTIAL) return LAM_OK;
-    for (int d = 0; d < p->devices; d++) {
+    for (int d = p->first_device; d < p->end_device; d++) {
         if (pthread_create(&p->workers[d].thread, NULL, lam_worker_loop, &p->workers[d]) != 0)
             return lam_fail(LAM_ERR_NO_MEMORY, "a worker thread could not be started");
         p->workers[d].running = true;
@@ -375,6 +460,7 @@ void lam_pipeline_stop(struct lam_pipeline *p) {
     pthread_cond_broadcast(&p->moved);
     pthread_mutex_unlock(&p->mutex);
     if (p->workers && p->links && p->twins) poison(p);
+    lam_ranks_stop(p);
     for (int d = 0; d < p->devices; d++)
         if (p->workers[d].running) pthread_join(p->workers[d].thread, NULL);
     for (int d = 0; d < p->devices; d++) p->workers[d].running = false;
@@ -396,12 +482,17 @@ static void destroy_link(struct link *link) {
     lam_queue_destroy(link->queue);
 }
 
+/* Where the versions that block j follows lie. */
+static struct lam_device *versions_device(const struct lam_pipeline *p, int j) {
+    return lam_block_device(p->options.blocks[lam_pipeline_first_block(p) == j + 1 ? j + 1 : j]);
+}
+
 void lam_pipeline_destroy(struct lam_pipeline *p) {
     if (!p) return;
     lam_pipeline_stop(p);
     for (int j = 0; j < p->blocks; j++) {
         for (int i = 0; p->twins && i < p->twins[j].kept && p->twins[j].places; i++)
-            lam_device_free(lam_block_device(p->options.blocks[j]), p->twins[j].places[i]);
+            lam_device_free(versions_device(p, j), p->twins[j].places[i]);
         if (p->twins) free(p->twins[j].places);
         if (p->twins) lam_versions_destroy(p->twins[j].versions);
         if (p->links) destroy_link(&p->links[j]);
@@ -413,6 +504,7 @@ void lam_pipeline_destroy(struct lam_pipeline *p) {
     free(p->links);
     free(p->twins);
     free(p->hooks);
+    free(p->reporters);
     pthread_cond_destroy(&p->moved);
     pthread_mutex_destroy(&p->mutex);
     free(p);
@@ -420,7 +512,34 @@ void lam_pipeline_destroy(struct lam_pipeline *p) {
 
 /* ---- batches ---- */
 
+static void count_in(struct lam_pipeline *p, enum message_kind kind) {
+    pthread_mutex_lock(&p->mutex);
+    p->handed_in++;
+    if (kind == MESSAGE_TRAIN) p->trained_in++;
+    pthread_mutex_unlock(&p->mutex);
+}
+
+/* The next batch that the rank before sends, which must be what this rank's caller expects. */
+static lam_status receive(struct lam_pipeline *p, const struct message *expected) {
+    struct link *entry = &p->links[lam_pipeline_first_block(p)];
+    int slot;
+    lam_status status = p->started ? lam_queue_acquire(entry->queue, &slot)
+                                   : lam_fail(LAM_ERR_INTERNAL, "the pipeline was not started");
+    if (status == LAM_OK) status = lam_ranks_receive(p, &entry->messages[slot]);
+    if (status != LAM_OK) return first_error(p, status);
+    const struct message *in = &entry->messages[slot];
+    if (in->kind != expected->kind || (in->kind == MESSAGE_TRAIN && in->step != expected->step)) {
+        lam_pipeline_fail(p, lam_fail(LAM_ERR_INTERNAL, "ranks are out of step: %llu came for %llu",
+                                      (unsigned long long)in->step, (unsigned long long)expected->step));
+        return first_error(p, LAM_ERR_INTERNAL);
+    }
+    count_in(p, in->kind);
+    lam_queue_publish(entry->queue);
+    return LAM_OK;
+}
+
 static lam_status hand_in(struct lam_pipeline *p, const struct message *message) {
+    if (p->first_device > 0) return receive(p, message);
     struct link *entry = &p->links[0];
     int slot;
     lam_status status = p->started ? lam_queue_acquire(entry->queue, &slot)
@@ -433,9 +552,7 @@ static lam_status hand_in(struct lam_pipeline *p, const struct message *message)
     int64_t *indices = to->indices;
     *to = *message;
     to->indices = indices;
-    pthread_mutex_lock(&p->mutex);
-    p->handed_in++;
-    pthread_mutex_unlock(&p->mutex);
+    count_in(p, message->kind);
     lam_queue_publish(entry->queue);
     if (p->options.schedule != LAM_PIPELINE_SEQUENTIAL) return LAM_OK;
     double begin = lam_seconds();
@@ -449,12 +566,12 @@ static lam_status hand_in(struct lam_pipeline *p, const struct message *message)
 lam_status lam_pipeline_train(struct lam_pipeline *p, struct lam_batch *batch, lam_pipeline_release release,
                               void *release_context, float learning_rate, uint64_t step) {
     struct message message = {.kind = MESSAGE_TRAIN,
-                              .batch = *batch,
                               .learning_rate = learning_rate,
                               .step = step,
                               .loan = batch,
                               .release = release,
                               .release_context = release_context};
+    if (batch) message.batch = *batch;
     return hand_in(p, &message);
 }
 
@@ -469,11 +586,9 @@ static lam_status drain_first(struct lam_pipeline *p, struct lam_batch *batch, l
 lam_status lam_pipeline_evaluate(struct lam_pipeline *p, struct lam_batch *batch,
                                  lam_pipeline_release release, void *release_context) {
     if (lam_pipeline_end_to_end(p)) LAM_TRY(drain_first(p, batch, release, release_context));
-    struct message message = {.kind = MESSAGE_EVALUATE,
-                              .batch = *batch,
-                              .loan = batch,
-                              .release = release,
-                              .release_context = release_context};
+    struct message message = {
+        .kind = MESSAGE_EVALUATE, .loan = batch, .release = release, .release_context = release_context};
+    if (batch) message.batch = *batch;
     return hand_in(p, &message);
 }
 

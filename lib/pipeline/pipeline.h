@@ -31,13 +31,21 @@
  * worked on), on the same device one; they belong to the receiver's device, kind "queue". Between CPU devices a slot is the very
  * memory that the sender's last op writes and the receiver's first op reads.
  *
- * Errors. The first one anywhere poisons all queues; the workers stop, and every call from then on returns it.
+ * Ranks. With a transport, the stage of device r runs in rank r, and this process works for the stage of its own rank alone. All
+ * ranks create the same pipeline and make the same calls; train and evaluate take a batch in rank 0 only, and wait
+ * for it to arrive in the others. Between two ranks a batch is copied from LAM_PIPELINE_STAGING slots of the sender into the
+ * receiver's queue. The last rank, the *head*, is told of the steps of all blocks, and of evaluation batches. What is sent is
+ * what would have stayed in place, so the parameters are the same to the bit.
+ *
+ * Errors. The first one anywhere, also in another rank, poisons all queues; the workers stop, and every call from then on
+ * returns it.
  */
 #ifndef LAM_PIPELINE_PIPELINE_H
 #define LAM_PIPELINE_PIPELINE_H
 
 #include "local/stage.h"
 #include "pipeline/trace.h"
+#include "pipeline/transport.h"
 
 enum lam_pipeline_schedule {
     LAM_PIPELINE_SEQUENTIAL,
@@ -46,13 +54,16 @@ enum lam_pipeline_schedule {
     LAM_PIPELINE_1F1B,  /* end to end; Narayanan et al., arXiv 2104.04473 (PipeDream-Flush) */
 };
 
+/* Slots in which batches stand that are on their way to another rank. */
+enum { LAM_PIPELINE_STAGING = 2 };
+
 /* A step of one block, told when it is done. */
 struct lam_pipeline_step {
-    int block; /* from 0 */
-    const struct lam_block *of;
-    const struct lam_batch *batch;
+    int block;                     /* from 0 */
+    const struct lam_block *of;    /* NULL: it was done in another rank */
+    const struct lam_batch *batch; /* NULL: the same */
     uint64_t step;
-    float loss;
+    float loss, gradient_norm;
 };
 
 struct lam_pipeline_options {
@@ -63,7 +74,8 @@ struct lam_pipeline_options {
     float ema_momentum;
     int ema_lag;
     uint64_t seed;
-    struct lam_trace *trace; /* NULL: none. Lane d belongs to device d. */
+    struct lam_trace *trace;         /* NULL: none. Lane d belongs to device d. */
+    struct lam_transport *transport; /* NULL: all stages in this process. Not owned; PPLL. */
 
     void *context;
     /* Called by the block's worker after each step of a block, in order of the steps; calls for different devices come at
@@ -82,11 +94,17 @@ struct lam_pipeline;
 lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struct lam_pipeline **pipeline);
 void lam_pipeline_destroy(struct lam_pipeline *pipeline); /* stops the workers first. NULL is allowed */
 
+/* Whether the stage of a device runs in this process. */
+bool lam_pipeline_local(const struct lam_pipeline *pipeline, int device);
+/* Whether this process has the last stage. */
+bool lam_pipeline_head(const struct lam_pipeline *pipeline);
+
 /* Devices in order of the network. */
 int lam_pipeline_devices(const struct lam_pipeline *pipeline);
 const struct lam_stage *lam_pipeline_stage(const struct lam_pipeline *pipeline, int device);
 /* All that a device needs, by kind: its blocks, its queue and its snapshots. Known after create. */
 struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *pipeline, int device);
+/* What this process needs of it. */
 lam_status lam_pipeline_allocate(struct lam_pipeline *pipeline);
 
 /* After `step` updates: how many versions before the present one block `block`'s twins have still to read, the lesser
@@ -101,7 +119,7 @@ float *lam_pipeline_version(const struct lam_pipeline *pipeline, int block, uint
 lam_status lam_pipeline_start(struct lam_pipeline *pipeline, uint64_t step, bool fresh);
 
 /* Hands a batch in: release(release_context, batch) is called when the first block has finished with it, also after an
- * error. Waits while the first device is busy. Steps must follow each other. */
+ * error. Waits while the first device is busy. Steps must follow each other. In ranks but the first, batch is NULL. */
 typedef void (*lam_pipeline_release)(void *context, struct lam_batch *batch);
 lam_status lam_pipeline_train(struct lam_pipeline *pipeline, struct lam_batch *batch,
                               lam_pipeline_release release, void *release_context, float learning_rate,
@@ -109,14 +127,14 @@ lam_status lam_pipeline_train(struct lam_pipeline *pipeline, struct lam_batch *b
 /* Forward through all blocks in evaluation mode; results come to options.evaluated. Drain before and after. */
 lam_status lam_pipeline_evaluate(struct lam_pipeline *pipeline, struct lam_batch *batch,
                                  lam_pipeline_release release, void *release_context);
-/* Waits until everything that was handed in is done. */
+/* Waits until everything that was handed in is done; in the head by all ranks, else by this one. */
 lam_status lam_pipeline_drain(struct lam_pipeline *pipeline);
 
 /* Ends the workers, whatever they do; nothing can be handed in any more, and all batches have been given back. To be called
  * before what batches came from is closed, after an error. */
 void lam_pipeline_stop(struct lam_pipeline *pipeline);
 
-/* Seconds of a device since the last reset, by what it did; under SEQUENTIAL waiting is the other devices' work. */
+/* Seconds of a device of this process since the last reset, by what it did; under SEQUENTIAL waiting is the other devices' work. */
 struct lam_pipeline_times {
     double busy;    /* computing */
     double forward; /* of that: until the step's output was handed on; last block: 0 */

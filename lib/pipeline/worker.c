@@ -156,7 +156,9 @@ static lam_status train(struct worker *w, int block, const struct message *in, s
     lam_worker_busy(w, &w->busy, end - begin);
     if (w->forward_end > 0) lam_worker_busy(w, &w->forward, w->forward_end - begin);
     LAM_TRY(follow(w, block, in->step));
-    return p->options.step_done ? p->options.step_done(p->options.context, &told) : LAM_OK;
+    told.gradient_norm = lam_optimizer_gradient_norm(lam_block_optimizer(told.of));
+    if (p->options.step_done) LAM_TRY(p->options.step_done(p->options.context, &told));
+    return lam_ranks_report(p, &told);
 }
 
 static lam_status evaluate(struct worker *w, int block, const struct message *in, struct message *out) {

@@ -43,7 +43,8 @@ static lam_status step_done(void *context, const struct lam_pipeline_step *step)
     const struct rig_options *o = &rig->options;
     rig->losses[step->block] = step->loss;
     rig->steps_told[step->block]++;
-    if (step->block < o->blocks - 1 || step->step == 0) return LAM_OK;
+    bool named = step->of && step->block == (o->fail_in_first ? 0 : o->blocks - 1);
+    if (!named || step->step == 0) return LAM_OK;
     if ((int)step->step == o->fail_at_step)
         return lam_fail(LAM_ERR_NOT_FINITE, "made to fail at step %d", (int)step->step);
     if ((int)step->step == o->sleep_at_step) usleep(500000);
@@ -115,6 +116,7 @@ void rig_open(struct rig *rig, const struct rig_options *options) {
                                             .ema_momentum = rig->options.ema_momentum,
                                             .ema_lag = rig->options.ema_lag,
                                             .seed = 3,
+                                            .transport = options->transport,
                                             .context = rig,
                                             .step_done = step_done,
                                             .evaluated = evaluated,
@@ -130,9 +132,9 @@ void rig_allocate(struct rig *rig, bool fresh) {
     for (int d = 0; d < rig->options.devices; d++) /* the forecast is what is allocated */
         for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++)
             assert_int_equal(lam_device_memory(rig->devices[d], (enum lam_memory_kind)kind).peak,
-                             need[d].bytes[kind]);
+                             lam_pipeline_local(rig->pipeline, d) ? need[d].bytes[kind] : 0);
     if (fresh)
-        for (int j = 0; j < rig->options.blocks; j++)
+        for (int j = rig_first_block(rig); j < rig_end_block(rig); j++)
             OK(lam_params_init(lam_block_params(rig->blocks[j]), 5));
 }
 
@@ -175,9 +177,14 @@ struct lam_batch *rig_batch(struct rig *rig, uint64_t step) {
     return &own->batch;
 }
 
+/* NULL: it comes from the rank before. */
+static struct lam_batch *next_batch(struct rig *rig, uint64_t step) {
+    return lam_pipeline_local(rig->pipeline, 0) ? rig_batch(rig, step) : NULL;
+}
+
 lam_status rig_train(struct rig *rig, uint64_t from, uint64_t to) {
     for (uint64_t step = from; step < to; step++)
-        LAM_TRY(lam_pipeline_train(rig->pipeline, rig_batch(rig, step), rig_release, rig,
+        LAM_TRY(lam_pipeline_train(rig->pipeline, next_batch(rig, step), rig_release, rig,
                                    0.05f / (float)(1 + step % 4), step));
     rig->step = to;
     return lam_pipeline_drain(rig->pipeline);
@@ -186,7 +193,7 @@ lam_status rig_train(struct rig *rig, uint64_t from, uint64_t to) {
 lam_status rig_evaluate(struct rig *rig, uint64_t step) {
     for (int i = 0; i < 3; i++)
         LAM_TRY(
-            lam_pipeline_evaluate(rig->pipeline, rig_batch(rig, 3 * step + (uint64_t)i), rig_release, rig));
+            lam_pipeline_evaluate(rig->pipeline, next_batch(rig, 3 * step + (uint64_t)i), rig_release, rig));
     return lam_pipeline_drain(rig->pipeline);
 }
 
@@ -204,6 +211,21 @@ void rig_close(struct rig *rig) {
 
 /* ---- state ---- */
 
+static int blocks_of(const struct rig *rig, int devices) {
+    int count = 0;
+    for (int d = 0; d < devices; d++) count += lam_pipeline_stage(rig->pipeline, d)->count;
+    return count;
+}
+
+int rig_first_block(const struct rig *rig) {
+    return rig->options.transport ? blocks_of(rig, lam_transport_rank(rig->options.transport)) : 0;
+}
+
+int rig_end_block(const struct rig *rig) {
+    return rig->options.transport ? blocks_of(rig, lam_transport_rank(rig->options.transport) + 1)
+                                  : rig->options.blocks;
+}
+
 /* Copies a buffer to or from its place in the state; NULL: only counts. Gives the place behind it. */
 static size_t copy_buffer(void *buffer, size_t count, char *state, size_t used, bool write) {
     size_t bytes = count * sizeof(float);
@@ -212,10 +234,10 @@ static size_t copy_buffer(void *buffer, size_t count, char *state, size_t used, 
     return used + bytes;
 }
 
-/* Visits each flat buffer of each block, then each older version. */
+/* Visits each flat buffer of each block of this rank, and the older versions that it follows. */
 static size_t each_buffer(const struct rig *rig, char *state, bool write) {
     size_t used = 0;
-    for (int j = 0; j < rig->options.blocks; j++) {
+    for (int j = rig_first_block(rig); j < rig_end_block(rig); j++) {
         const struct lam_params *params = lam_block_params(rig->blocks[j]);
         const struct lam_optimizer *optimizer = lam_block_optimizer(rig->blocks[j]);
         void *buffers[] = {lam_params_values(params), lam_params_buffers(params),
@@ -223,8 +245,6 @@ static size_t each_buffer(const struct rig *rig, char *state, bool write) {
         int64_t counts[] = {lam_params_count(params), lam_params_buffer_count(params),
                             lam_params_count(params)};
         for (int i = 0; i < 3; i++) used = copy_buffer(buffers[i], (size_t)counts[i], state, used, write);
-    }
-    for (int j = 0; j < rig->options.blocks; j++) {
         size_t twins = (size_t)lam_block_twin_count(rig->blocks[j]);
         int older = lam_pipeline_older_versions(rig->pipeline, j, rig->step);
         for (uint64_t version = rig->step - (uint64_t)older; version < rig->step; version++)

@@ -19,9 +19,11 @@ struct rig_options {
     struct lam_aux_options aux;
     float ema_momentum; /* 0 means 0.9 */
     int ema_lag;
-    int fail_at_step;  /* 0: never; else step_done of the last block fails there */
-    int sleep_at_step; /* 0: never; else it sleeps there for half a second */
+    int fail_at_step;   /* 0: never; else step_done of the last block fails there */
+    bool fail_in_first; /* or of the first block */
+    int sleep_at_step;  /* 0: never; else it sleeps there for half a second */
     double watchdog_seconds;
+    struct lam_transport *transport; /* NULL: all stages in this process */
 };
 
 struct rig {
@@ -54,7 +56,11 @@ void rig_close(struct rig *rig);
 struct lam_batch *rig_batch(struct rig *rig, uint64_t step);
 void rig_release(void *rig, struct lam_batch *batch);
 
-/* All parameters, buffers and momenta of all blocks, as bytes to compare; *bytes: how many. Caller frees. */
+/* Blocks of this rank: [first, end). */
+int rig_first_block(const struct rig *rig);
+int rig_end_block(const struct rig *rig);
+
+/* All parameters, buffers and momenta of all blocks (of this rank), as bytes to compare; *bytes: how many. Caller frees. */
 void *rig_state(const struct rig *rig, size_t *bytes);
 /* Writes such bytes back, those after `step` updates. */
 void rig_restore(struct rig *rig, const void *state, uint64_t step);
