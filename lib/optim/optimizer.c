@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 16384, MAX_STATES = 3 };
+enum { CHUNK = 16384 };
 
 struct state {
     const char *name;
@@ -23,7 +23,7 @@ struct lam_optimizer {
     struct lam_optimizer_options options;
     struct lam_params *params;
     struct lam_device *device;
-    struct state states[MAX_STATES];
+    struct state states[LAM_OPTIMIZER_STATES];
     int state_count;
     int64_t count, chunks;
     double *sums;      /* device: of each chunk of the gradients, then of the parameters */
@@ -54,7 +54,8 @@ struct lam_optimizer_options lam_optimizer_default_options(enum lam_optimizer_ki
 
 /* ---- state ---- */
 
-static int state_names(const struct lam_optimizer_options *options, const char *names[MAX_STATES]) {
+int lam_optimizer_state_names(const struct lam_optimizer_options *options,
+                              const char *names[LAM_OPTIMIZER_STATES]) {
     int count = 0;
     if (options->kind == LAM_OPTIMIZER_SGD) {
         names[count++] = "momentum";
@@ -71,9 +72,9 @@ static int64_t chunk_count(int64_t elements) {
 }
 
 size_t lam_optimizer_bytes(const struct lam_optimizer_options *options, const struct lam_params *params) {
-    const char *names[MAX_STATES];
+    const char *names[LAM_OPTIMIZER_STATES];
     int64_t count = lam_params_count(params);
-    size_t bytes = (size_t)state_names(options, names) * (size_t)count * sizeof(float);
+    size_t bytes = (size_t)lam_optimizer_state_names(options, names) * (size_t)count * sizeof(float);
     bytes += 2 * (size_t)chunk_count(count) * sizeof(double);
     if (options->ema_decay > 0.0f && count > 0) bytes += CHUNK * sizeof(float);
     return bytes;
@@ -98,11 +99,11 @@ static lam_status check_options(const struct lam_optimizer_options *options) {
 }
 
 static lam_status allocate(struct lam_optimizer *optimizer) {
-    const char *names[MAX_STATES];
+    const char *names[LAM_OPTIMIZER_STATES];
     struct lam_device *device = optimizer->device;
     size_t bytes = (size_t)optimizer->count * sizeof(float);
     size_t sum_bytes = 2 * (size_t)optimizer->chunks * sizeof(double);
-    optimizer->state_count = state_names(&optimizer->options, names);
+    optimizer->state_count = lam_optimizer_state_names(&optimizer->options, names);
     for (int i = 0; i < optimizer->state_count; i++) {
         optimizer->states[i].name = names[i];
         LAM_TRY(lam_device_alloc(device, LAM_MEMORY_OPTIMIZER, bytes, (void **)&optimizer->states[i].data));
@@ -137,7 +138,7 @@ lam_status lam_optimizer_create(const struct lam_optimizer_options *options, str
 
 void lam_optimizer_destroy(struct lam_optimizer *optimizer) {
     if (!optimizer) return;
-    for (int i = 0; i < MAX_STATES; i++)
+    for (int i = 0; i < LAM_OPTIMIZER_STATES; i++)
         if (optimizer->states[i].data) lam_device_free(optimizer->device, optimizer->states[i].data);
     if (optimizer->sums) lam_device_free(optimizer->device, optimizer->sums);
     if (optimizer->exchange) lam_device_free(optimizer->device, optimizer->exchange);

@@ -53,6 +53,10 @@ float lam_optimizer_gradient_norm(
 
 /* State arrays, for checkpoints: flat f32 device buffers as long as the parameters. Names: "momentum";
  * "exp_avg", "exp_avg_sq"; "ema". */
+enum { LAM_OPTIMIZER_STATES = 3 }; /* at most */
+/* The names of the states that an optimizer of these options has, in their order; returns how many. */
+int lam_optimizer_state_names(const struct lam_optimizer_options *options,
+                              const char *names[LAM_OPTIMIZER_STATES]);
 int lam_optimizer_state_count(const struct lam_optimizer *optimizer);
 const char *lam_optimizer_state_name(const struct lam_optimizer *optimizer, int state);
 float *lam_optimizer_state(const struct lam_optimizer *optimizer, int state);

@@ -14,7 +14,8 @@
 #include "pipeline/pipeline.h"
 #include "pipeline/queue.h"
 
-enum message_kind { MESSAGE_TRAIN, MESSAGE_EVALUATE };
+/* STOP: nothing to do but to hand it on (ranks). */
+enum message_kind { MESSAGE_TRAIN, MESSAGE_EVALUATE, MESSAGE_STOP };
 
 struct message {
     enum message_kind kind;
@@ -93,7 +94,7 @@ struct lam_pipeline {
     pthread_cond_t moved;
     struct lam_error error;         /* the first one; status LAM_OK: none */
     uint64_t handed_in, trained_in; /* of those to train on */
-    bool started, stopping;
+    bool started, stopping, announced;
     _Atomic bool carriers_end;
     uint64_t first_version; /* that is carried */
     pthread_t carriers[CARRIERS];

@@ -127,7 +127,7 @@ static lam_status find_own_stage(struct lam_pipeline *p) {
     p->first_device = lam_transport_rank(p->options.transport);
     p->end_device = p->first_device + 1;
     p->reporters = calloc((size_t)ranks, sizeof *p->reporters);
-    return p->reporters ? LAM_OK : no_memory();
+    return p->reporters ? LAM_OK : lam_no_memory();
 }
 
 static lam_status create(struct lam_pipeline *p) {
@@ -188,6 +188,14 @@ lam_status lam_pipeline_create(const struct lam_pipeline_options *options, struc
 
 bool lam_pipeline_local(const struct lam_pipeline *p, int device) {
     return device >= p->first_device && device < p->end_device;
+}
+
+int lam_pipeline_device_of(const struct lam_pipeline *p, int block) {
+    return p->device_of[block];
+}
+
+bool lam_pipeline_has_block(const struct lam_pipeline *p, int block) {
+    return lam_pipeline_local(p, p->device_of[block]);
 }
 
 bool lam_pipeline_head(const struct lam_pipeline *p) {
@@ -528,7 +536,9 @@ static lam_status receive(struct lam_pipeline *p, const struct message *expected
     if (status == LAM_OK) status = lam_ranks_receive(p, &entry->messages[slot]);
     if (status != LAM_OK) return first_error(p, status);
     const struct message *in = &entry->messages[slot];
-    if (in->kind != expected->kind || (in->kind == MESSAGE_TRAIN && in->step != expected->step)) {
+    if (in->kind == MESSAGE_STOP) p->announced = true;
+    if (!p->announced &&
+        (in->kind != expected->kind || (in->kind == MESSAGE_TRAIN && in->step != expected->step))) {
         lam_pipeline_fail(p, lam_fail(LAM_ERR_INTERNAL, "ranks are out of step: %llu came for %llu",
                                       (unsigned long long)in->step, (unsigned long long)expected->step));
         return first_error(p, LAM_ERR_INTERNAL);
@@ -573,6 +583,20 @@ lam_status lam_pipeline_train(struct lam_pipeline *p, struct lam_batch *batch, l
                               .release_context = release_context};
     if (batch) message.batch = *batch;
     return hand_in(p, &message);
+}
+
+static void keep(void *context, struct lam_batch *batch) {
+    (void)context, (void)batch;
+}
+
+lam_status lam_pipeline_announce_stop(struct lam_pipeline *p) {
+    if (!p->options.transport) return LAM_OK;
+    p->announced = true;
+    return hand_in(p, &(struct message){.kind = MESSAGE_STOP, .release = keep});
+}
+
+bool lam_pipeline_announced(const struct lam_pipeline *p) {
+    return p->announced;
 }
 
 /* End to end there is room for one whole batch at a time between two devices. */

@@ -96,6 +96,8 @@ void lam_pipeline_destroy(struct lam_pipeline *pipeline); /* stops the workers f
 
 /* Whether the stage of a device runs in this process. */
 bool lam_pipeline_local(const struct lam_pipeline *pipeline, int device);
+int lam_pipeline_device_of(const struct lam_pipeline *pipeline, int block);
+bool lam_pipeline_has_block(const struct lam_pipeline *pipeline, int block);
 /* Whether this process has the last stage. */
 bool lam_pipeline_head(const struct lam_pipeline *pipeline);
 
@@ -127,6 +129,10 @@ lam_status lam_pipeline_train(struct lam_pipeline *pipeline, struct lam_batch *b
 /* Forward through all blocks in evaluation mode; results come to options.evaluated. Drain before and after. */
 lam_status lam_pipeline_evaluate(struct lam_pipeline *pipeline, struct lam_batch *batch,
                                  lam_pipeline_release release, void *release_context);
+/* Ranks: the first one announces that no batch will follow; in the others train and evaluate then return without having got
+ * one, and lam_pipeline_announced says why. */
+lam_status lam_pipeline_announce_stop(struct lam_pipeline *pipeline);
+bool lam_pipeline_announced(const struct lam_pipeline *pipeline);
 /* Waits until everything that was handed in is done; in the head by all ranks, else by this one. */
 lam_status lam_pipeline_drain(struct lam_pipeline *pipeline);
 

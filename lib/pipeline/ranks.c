@@ -36,7 +36,7 @@ static int message_parts(const struct lam_pipeline *p, int j, struct header *hea
     const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
     const struct lam_network *n = o->network;
     bool training = sending && message->kind == MESSAGE_TRAIN;
-    int samples = sending ? message->batch.count : o->batch, count = 0;
+    int samples = sending && message->kind != MESSAGE_STOP ? message->batch.count : o->batch, count = 0;
     parts[count++] = (struct lam_part){header, sizeof *header};
     parts[count++] = (struct lam_part){message->indices, (size_t)samples * sizeof *message->indices};
     parts[count++] =

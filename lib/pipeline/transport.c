@@ -35,7 +35,7 @@ struct lam_transport {
     pthread_mutex_t mutex; /* guards what follows */
     struct lam_error error;
     struct peer *peers;
-    _Atomic bool stopped, closing;
+    _Atomic bool stopped, closing, stop_asked;
     pthread_t listener;
     pthread_mutex_t calling; /* held during calls; taken before mutex */
     struct callback on_error, on_tick;
@@ -80,6 +80,17 @@ bool lam_transport_lost(struct lam_transport *t, int rank) {
     return lost;
 }
 
+void lam_transport_ask_stop(struct lam_transport *t) {
+    if (t->rank == 0)
+        atomic_store(&t->stop_asked, true);
+    else
+        t->ops->tell(t->link, 0, &(struct lam_control){.word = LAM_CONTROL_STOP, .from = t->rank});
+}
+
+bool lam_transport_stop_asked(const struct lam_transport *t) {
+    return atomic_load(&t->stop_asked);
+}
+
 /* ---- the listener ---- */
 
 static void hear(struct lam_transport *t, const struct lam_control *control) {
@@ -87,6 +98,7 @@ static void hear(struct lam_transport *t, const struct lam_control *control) {
     pthread_mutex_lock(&t->mutex);
     peer->heard = lam_seconds();
     if (control->word == LAM_CONTROL_BYE) peer->closing = true;
+    if (control->word == LAM_CONTROL_STOP) atomic_store(&t->stop_asked, true);
     if (control->word == LAM_CONTROL_FAIL) keep_first(t, &control->error);
     pthread_mutex_unlock(&t->mutex);
 }
@@ -167,7 +179,7 @@ lam_status lam_transport_create(const struct lam_link_ops *ops, void *link, int 
         free(t);
         free(peers);
         ops->close(link, false);
-        return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+        return lam_no_memory();
     }
     *t = (struct lam_transport){.ops = ops, .link = link, .rank = rank, .ranks = ranks, .peers = peers};
     for (int r = 0; r < ranks; r++) peers[r].heard = lam_seconds();

@@ -77,6 +77,9 @@ lam_status lam_transport_barrier(struct lam_transport *transport);
 lam_status lam_transport_fail(struct lam_transport *transport, lam_status status);
 /* LAM_OK, or the first error that this rank heard of, with its text. */
 lam_status lam_transport_error(struct lam_transport *transport);
+/* Passes on that a signal asked for a stop here; rank 0 asks whether it did anywhere. */
+void lam_transport_ask_stop(struct lam_transport *transport);
+bool lam_transport_stop_asked(const struct lam_transport *transport);
 /* Whether rank died without a word. */
 bool lam_transport_lost(struct lam_transport *transport, int rank);
 

@@ -8,7 +8,7 @@ enum { LAM_TAG_CONTROL = LAM_TAGS };
 
 /* A word from one rank's transport to another's. */
 struct lam_control {
-    enum { LAM_CONTROL_BEAT, LAM_CONTROL_FAIL, LAM_CONTROL_BYE } word;
+    enum { LAM_CONTROL_BEAT, LAM_CONTROL_FAIL, LAM_CONTROL_STOP, LAM_CONTROL_BYE } word;
     int from;
     struct lam_error error; /* FAIL */
 };

@@ -146,7 +146,7 @@ static const struct lam_link_ops ops = {exchange, tell, hear, alive, describe, c
 
 static lam_status create_hub(int ranks, struct hub **hub) {
     struct hub *h = calloc(1, sizeof *h);
-    if (!h) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!h) return lam_no_memory();
     pthread_mutex_init(&h->mutex, NULL);
     pthread_cond_init(&h->moved, NULL);
     h->ranks = ranks;
@@ -155,7 +155,7 @@ static lam_status create_hub(int ranks, struct hub **hub) {
     *hub = h;
     if (h->boxes && h->inboxes) return LAM_OK;
     close_hub(h);
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    return lam_no_memory();
 }
 
 lam_status lam_transport_open_local(int ranks, struct lam_transport **transports) {
@@ -168,7 +168,7 @@ lam_status lam_transport_open_local(int ranks, struct lam_transport **transports
     for (int r = 0; r < ranks; r++) all = (locals[r] = malloc(sizeof *locals[r])) != NULL && all;
     for (int r = 0; !all && r < ranks; r++) free(locals[r]);
     if (!all) close_hub(hub);
-    if (!all) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!all) return lam_no_memory();
     for (int r = 0; r < ranks; r++) *locals[r] = (struct local){hub, r};
     lam_status status = LAM_OK;
     for (int r = 0; r < ranks; r++) {

@@ -58,7 +58,9 @@ lam_status lam_worker_fill(const struct worker *w, int block, const struct messa
     to->batch.count = from->batch.count;
     to->batch.epoch = from->batch.epoch;
     to->batch.number = from->batch.number;
-    memcpy(to->indices, from->batch.indices, (size_t)from->batch.count * sizeof *to->indices);
+    if (from->batch.count)
+        memcpy(to->indices, from->batch.indices, (size_t)from->batch.count * sizeof *to->indices);
+    if (from->kind == MESSAGE_STOP) return LAM_OK;
     bool training = from->kind == MESSAGE_TRAIN;
     const struct lam_network *network = options->network;
     const struct lam_field *fields = training ? network->fields : network->eval_fields;
@@ -187,8 +189,9 @@ static lam_status run_block(struct worker *w, int block) {
     lam_worker_delay(w);
     lam_status status = acquire(w, block, in, &out);
     lam_worker_delay(w);
-    if (status == LAM_OK)
-        status = in->kind == MESSAGE_TRAIN ? train(w, block, in, out) : evaluate(w, block, in, out);
+    if (status == LAM_OK && in->kind == MESSAGE_TRAIN) status = train(w, block, in, out);
+    if (status == LAM_OK && in->kind == MESSAGE_EVALUATE) status = evaluate(w, block, in, out);
+    if (status == LAM_OK && in->kind == MESSAGE_STOP && out) lam_queue_publish(p->links[block + 1].queue);
     if (in->loan) in->release(in->release_context, in->loan);
     in->loan = NULL;
     lam_worker_delay(w);

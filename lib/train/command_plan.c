@@ -19,7 +19,6 @@ static void keep(void *context, struct lam_batch *batch) {
 static lam_status run_steps(struct run *run, struct lam_batch *batch, double *seconds) {
     double begin = 0;
     for (uint64_t i = 0; i <= TIMED_STEPS; i++) {
-        atomic_store(&run->steps[i % (uint64_t)run->step_capacity].told, 0);
         LAM_TRY(lam_pipeline_train(run->pipeline, batch, keep, NULL, 1e-6f, i));
         if (i > 0) continue;
         LAM_TRY(lam_pipeline_drain(run->pipeline));
@@ -94,7 +93,8 @@ static lam_status plan(struct lam_settings *settings, FILE *out) {
                                   .options = &settings->options,
                                   .recorded = settings->recorded,
                                   .out = out};
-    struct run run = {.setup = &setup, .task = setup.task, .config = setup.config, .folder = {.lock = -1}};
+    struct run run = {
+        .setup = &setup, .task = setup.task, .config = setup.config, .folder = {.lock = -1}, .head = true};
     lam_status status = lam_run_prepare(&run);
     if (run.pipeline) print_blocks(&run, out);
     if (status == LAM_OK) status = time_steps(&run, out);

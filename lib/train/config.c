@@ -21,6 +21,7 @@ static const char *const methods[] = {"none", "dgl", "infopro", "glcan", "mlaan"
 static const char *const branches[] = {"both", "lb", "ema", "neither", NULL};
 static const char *const pipelines[] = {"sequential", "ppll", "gpipe", "1f1b", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const transports[] = {"threads", "mpi", NULL};
 static const char *const tunings[] = {"fixed", "measure", NULL};
 
 static const char *const optimizers[] = {
@@ -113,6 +114,9 @@ static const struct lam_option table[] = {
     ROW("memory-limit", TEXT, memory_limit, "", GROUP, .placeholder = "BYTES,...",
         .flags = LAM_OPTION_RESUMABLE | LAM_OPTION_MACHINE,
         .help = "most memory per device (512M, 1.5GiB); none = no limit"),
+    ROW("transport", CHOICE, transport, "threads", GROUP, .choices = transports,
+        .flags = LAM_OPTION_RESUMABLE | LAM_OPTION_MACHINE,
+        .help = "ppll: devices are threads of one process, or ranks that mpirun starts, one for each"),
     ROW("tuning", CHOICE, tuning, "measure", GROUP, .choices = tunings,
         .help = "how kernels are chosen: by rules of shape, or by trying them once"),
 #undef GROUP
@@ -177,6 +181,10 @@ static lam_status check_local_learning(const struct lam_config *config) {
             "--blocks %lld needs something for each to learn from: --method dgl or glcan; or --schedule "
             "gpipe or 1f1b, which train end to end",
             (long long)config->blocks);
+    if (config->transport == LAM_TRANSPORT_MPI && config->schedule != LAM_PIPELINE_PPLL)
+        return lam_fail(LAM_ERR_INVALID, "--transport mpi: goes with --schedule ppll, not with %s", schedule);
+    if (config->transport == LAM_TRANSPORT_MPI && config->blocks < 2)
+        return lam_fail(LAM_ERR_INVALID, "--transport mpi: one block needs one process; use more --blocks");
     if (config->blocks == 1 && is_list(config->partition))
         return lam_fail(LAM_ERR_INVALID, "--partition %.60s: say also how many --blocks that makes",
                         config->partition);

@@ -42,7 +42,8 @@ struct lam_config {
     /* Devices */
     char *devices, *memory_limit;
     int64_t threads;
-    int tuning; /* enum lam_tuning_mode: FIXED or MEASURE */
+    int transport; /* enum lam_transport_choice */
+    int tuning;    /* enum lam_tuning_mode: FIXED or MEASURE */
     /* Run */
     char *out, *recipe;
     bool resume, quiet, help, version;
@@ -54,6 +55,7 @@ enum lam_method { LAM_METHOD_NONE, LAM_METHOD_DGL, LAM_METHOD_INFOPRO, LAM_METHO
 enum lam_glcan_branches { LAM_GLCAN_BOTH, LAM_GLCAN_LB, LAM_GLCAN_EMA, LAM_GLCAN_NEITHER };
 const char *lam_method_name(int method);
 
+enum lam_transport_choice { LAM_TRANSPORT_THREADS, LAM_TRANSPORT_MPI };
 enum lam_last_batch { LAM_LAST_BATCH_KEEP, LAM_LAST_BATCH_DROP };
 enum lam_on_bad { LAM_ON_BAD_STOP, LAM_ON_BAD_SKIP };
 

@@ -4,12 +4,29 @@ static void give_back(void *loader, struct lam_batch *batch) {
     lam_loader_release(loader, batch);
 }
 
+static lam_status stopped(void) {
+    return lam_fail(LAM_ERR_STOPPED, "stopped during evaluation");
+}
+
 static lam_status one_batch(const struct lam_evaluation *e, struct lam_loader *loader, bool *done) {
     struct lam_batch *batch;
-    if (e->stop && e->stop()) return lam_fail(LAM_ERR_STOPPED, "stopped during evaluation");
+    if (e->stop && e->stop(e->context)) {
+        LAM_TRY(lam_pipeline_announce_stop(e->pipeline));
+        return stopped();
+    }
     LAM_TRY(lam_loader_next(loader, &batch));
     *done = batch == NULL;
     return batch ? lam_pipeline_evaluate(e->pipeline, batch, give_back, loader) : LAM_OK;
+}
+
+/* In another rank than the first: as many batches as there are come by themselves. */
+static lam_status expect_batches(const struct lam_evaluation *e) {
+    int64_t batches = (e->task->samples(e->state, LAM_SPLIT_VAL) + e->batch - 1) / e->batch;
+    for (int64_t i = 0; i < batches; i++) {
+        LAM_TRY(lam_pipeline_evaluate(e->pipeline, NULL, NULL, NULL));
+        if (lam_pipeline_announced(e->pipeline)) return stopped();
+    }
+    return lam_pipeline_drain(e->pipeline);
 }
 
 /* All batches; after an error nothing of the loader is in use any more. */
@@ -37,10 +54,17 @@ lam_status lam_evaluate(const struct lam_evaluation *evaluation, struct lam_scor
         .context = evaluation->state,
     };
     options.fields = task->eval_fields(evaluation->state, &options.field_count);
-    struct lam_loader *loader;
+    struct lam_loader *loader = NULL;
+    lam_status status;
+    *count = 0;
     LAM_TRY(task->eval_begin(evaluation->state));
-    LAM_TRY(lam_loader_create(&options, lam_pipeline_stage(evaluation->pipeline, 0)->device, &loader));
-    lam_status status = all_batches(evaluation, loader);
-    lam_loader_destroy(loader);
-    return status == LAM_OK ? task->eval_end(evaluation->state, scores, count) : status;
+    if (lam_pipeline_local(evaluation->pipeline, 0)) {
+        LAM_TRY(lam_loader_create(&options, lam_pipeline_stage(evaluation->pipeline, 0)->device, &loader));
+        status = all_batches(evaluation, loader);
+        lam_loader_destroy(loader);
+    } else {
+        status = expect_batches(evaluation);
+    }
+    if (status != LAM_OK || !lam_pipeline_head(evaluation->pipeline)) return status;
+    return task->eval_end(evaluation->state, scores, count);
 }

@@ -127,17 +127,26 @@ lam_status lam_metric_write(struct lam_lines *lines, const struct lam_metric *me
                                          metric->name, "value", value, "time", now()));
 }
 
-static lam_status memory_line(struct lam_lines *lines, uint64_t step, const struct lam_device *device,
-                              const char *kind, struct lam_memory_stats stats) {
-    return write_object(lines, json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:o}", "step", (json_int_t)step,
-                                         "device", lam_device_name(device), "kind", kind, "current",
-                                         (json_int_t)stats.current, "peak", (json_int_t)stats.peak, "limit",
-                                         (json_int_t)lam_device_limit(device), "time", now()));
+struct lam_memory_report lam_memory_of(const struct lam_device *device) {
+    struct lam_memory_report report = {.total = lam_device_memory_total(device),
+                                       .limit = lam_device_limit(device)};
+    for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++)
+        report.kinds[kind] = lam_device_memory(device, (enum lam_memory_kind)kind);
+    return report;
 }
 
-lam_status lam_memory_write(struct lam_lines *lines, uint64_t step, const struct lam_device *device) {
+static lam_status memory_line(struct lam_lines *lines, uint64_t step, const char *device, const char *kind,
+                              struct lam_memory_stats stats, size_t limit) {
+    return write_object(lines,
+                        json_pack("{s:I, s:s, s:s, s:I, s:I, s:I, s:o}", "step", (json_int_t)step, "device",
+                                  device, "kind", kind, "current", (json_int_t)stats.current, "peak",
+                                  (json_int_t)stats.peak, "limit", (json_int_t)limit, "time", now()));
+}
+
+lam_status lam_memory_write(struct lam_lines *lines, uint64_t step, const char *device,
+                            const struct lam_memory_report *report) {
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++)
         LAM_TRY(memory_line(lines, step, device, lam_memory_kind_name((enum lam_memory_kind)kind),
-                            lam_device_memory(device, (enum lam_memory_kind)kind)));
-    return memory_line(lines, step, device, "total", lam_device_memory_total(device));
+                            report->kinds[kind], report->limit));
+    return memory_line(lines, step, device, "total", report->total, report->limit);
 }

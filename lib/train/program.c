@@ -82,6 +82,7 @@ static int run(struct lam_settings *settings, FILE *out, FILE *err) {
     struct lam_run_result result;
     lam_status status = lam_train(&setup, &result);
     lam_log_set_sink(NULL, NULL);
+    if (result.silent) return result.exit_code;
     if (status != LAM_OK) return fail(settings->task, result.exit_code, err);
     print_result(&result, out);
     return 0;

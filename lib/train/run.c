@@ -38,7 +38,10 @@ static lam_status save_as(struct run *run, const char *name) {
                                     .pipeline = run->pipeline,
                                     .position = &run->at,
                                     .data = &run->data,
-                                    .recipe = run->recipe};
+                                    .recipe = run->recipe,
+                                    .fetch = lam_run_fetch,
+                                    .context = run};
+    if (!run->head) return lam_run_give(run, &snapshot);
     char *path = lam_folder_file(&run->folder, name);
     if (!path) return lam_no_memory();
     lam_status status = lam_snapshot_save(&snapshot, path);
@@ -49,20 +52,25 @@ static lam_status save_as(struct run *run, const char *name) {
 /* The best one first: the last one records the best score, so a process that is killed in between must find
  * the last one without it, and evaluate again. Both hold the same position. */
 static lam_status save_checkpoint(struct run *run) {
-    run->at.metrics_lines = lam_lines_count(run->folder.metrics);
-    run->at.memory_lines = lam_lines_count(run->folder.memory);
+    if (run->head) run->at.metrics_lines = lam_lines_count(run->folder.metrics);
+    if (run->head) run->at.memory_lines = lam_lines_count(run->folder.memory);
+    LAM_TRY(lam_run_gather_devices(run));
     if (run->save_best) LAM_TRY(save_as(run, "checkpoints/best.safetensors"));
     run->save_best = false;
     run->saved_at = run->at.step;
+    run->scored_when_saved = run->at.scored_at;
     return save_as(run, "checkpoints/last.safetensors");
 }
 
 static lam_status stop_here(struct run *run) {
     LAM_TRY(save_checkpoint(run));
     LAM_TRY(lam_run_summary(run, false));
-    return lam_fail(
-        LAM_ERR_STOPPED, "stopped by a signal after step %llu (epoch %llu); --resume --out %s goes on",
-        (unsigned long long)run->at.step, (unsigned long long)run->at.epoch + 1, run->folder.path);
+    LAM_TRY(lam_run_meet(run));
+    run->stop_agreed = true;
+    return lam_fail(LAM_ERR_STOPPED,
+                    "stopped by a signal after step %llu (epoch %llu); --resume --out %s goes on",
+                    (unsigned long long)run->at.step, (unsigned long long)run->at.epoch + 1,
+                    run->head ? run->folder.path : run->config->out);
 }
 
 /* ---- a step ---- */
@@ -75,12 +83,12 @@ static lam_status log_metric(struct run *run, int block, const char *name, doubl
 
 static lam_status log_step(struct run *run, const struct run_step *step) {
     int blocks = run->chain.count;
-    if (run->at.step % (uint64_t)run->config->log_steps != 0) return LAM_OK;
+    if (!run->head || run->at.step % (uint64_t)run->config->log_steps != 0) return LAM_OK;
     for (int j = 0; j < blocks; j++) {
         LAM_TRY(log_metric(run, j + 1, "train/loss", (double)step->loss[j]));
         LAM_TRY(log_metric(run, j + 1, "gradient_norm", (double)step->gradient_norm[j]));
     }
-    LAM_TRY(log_metric(run, 0, "learning_rate", (double)step->rate));
+    LAM_TRY(log_metric(run, 0, "learning_rate", (double)lam_schedule_at(&run->schedule, run->at.step - 1)));
     if (step->score < 0) return LAM_OK;
     char name[64];
     snprintf(name, sizeof name, "train/%s", run->task->step_score_name);
@@ -109,9 +117,11 @@ lam_status lam_run_step_done(void *context, const struct lam_pipeline_step *step
     struct run *run = context;
     struct run_step *to = &run->steps[step->step % (uint64_t)run->step_capacity];
     to->loss[step->block] = step->loss;
-    to->gradient_norm[step->block] = lam_optimizer_gradient_norm(lam_block_optimizer(step->of));
-    bool scored = run->task->step_score && lam_block_options(step->of)->micro_batches == 0;
-    if (step->block + 1 == run->chain.count) {
+    to->gradient_norm[step->block] = step->gradient_norm;
+    bool here = step->of != NULL;
+    bool scored = here && run->task->step_score && lam_block_options(step->of)->micro_batches == 0;
+    if (here) to->samples = step->batch->count;
+    if (here && step->block + 1 == run->chain.count) {
         to->score = -1;
         if (scored) LAM_TRY(run->task->step_score(run->state, step->of, step->batch->count, &to->score));
     }
@@ -119,11 +129,17 @@ lam_status lam_run_step_done(void *context, const struct lam_pipeline_step *step
     return LAM_OK;
 }
 
+/* Blocks that this process is told of: all, or, where another one is the head, its own. */
+static int told_blocks(const struct run *run) {
+    return run->head ? run->chain.count : lam_pipeline_stage(run->pipeline, run->rank)->count;
+}
+
 /* Logs the steps that all blocks have done, in their order. */
 static lam_status collect(struct run *run) {
     while (run->at.step < run->handed_in) {
         struct run_step *step = &run->steps[run->at.step % (uint64_t)run->step_capacity];
-        if (atomic_load(&step->told) < run->chain.count) break;
+        if (atomic_load(&step->told) < told_blocks(run)) break;
+        atomic_store(&step->told, 0);
         run->started = true;
         run->at.step++;
         run->at.batch++;
@@ -147,12 +163,9 @@ static void give_back(void *loader, struct lam_batch *batch) {
 }
 
 static lam_status train_batch(struct run *run, struct lam_loader *loader, struct lam_batch *batch) {
-    struct run_step *step = &run->steps[run->handed_in % (uint64_t)run->step_capacity];
-    step->samples = batch->count;
-    step->rate = lam_schedule_at(&run->schedule, run->handed_in);
-    atomic_store(&step->told, 0);
-    LAM_TRY(lam_pipeline_train(run->pipeline, batch, give_back, loader, step->rate, run->handed_in));
-    run->handed_in++;
+    float rate = lam_schedule_at(&run->schedule, run->handed_in);
+    LAM_TRY(lam_pipeline_train(run->pipeline, batch, give_back, loader, rate, run->handed_in));
+    if (!lam_pipeline_announced(run->pipeline)) run->handed_in++;
     return collect(run);
 }
 
@@ -179,14 +192,17 @@ lam_status lam_run_loader(const struct run *run, struct lam_loader **loader) {
 
 /* One step handed in; *more: whether another one follows in this epoch, of which `done` have been handed in. */
 static lam_status next_step(struct run *run, struct lam_loader *loader, uint64_t *done, bool *more) {
-    struct lam_batch *batch;
-    if (lam_run_stopping()) {
+    struct lam_batch *batch = NULL;
+    bool stop = lam_run_stop_asked(run);
+    if (stop) LAM_TRY(lam_pipeline_announce_stop(run->pipeline));
+    if (!stop && loader) LAM_TRY(lam_loader_next(loader, &batch));
+    if (!stop && loader && !batch)
+        return lam_fail(LAM_ERR_INTERNAL, "the loader gave fewer batches than it has");
+    if (!stop) LAM_TRY(train_batch(run, loader, batch));
+    if (stop || lam_pipeline_announced(run->pipeline)) {
         LAM_TRY(drain(run));
         return stop_here(run);
     }
-    LAM_TRY(lam_loader_next(loader, &batch));
-    if (!batch) return lam_fail(LAM_ERR_INTERNAL, "the loader gave fewer batches than it has");
-    LAM_TRY(train_batch(run, loader, batch));
     *more = ++*done < (uint64_t)run->batches && run->handed_in < run->last_step;
     if (!run->config->checkpoint_steps || run->handed_in % (uint64_t)run->config->checkpoint_steps != 0)
         return LAM_OK;
@@ -197,12 +213,12 @@ static lam_status next_step(struct run *run, struct lam_loader *loader, uint64_t
 
 /* After an error the pipeline ends before the loader, whose batches it may hold. */
 static lam_status train_epoch(struct run *run) {
-    struct lam_loader *loader;
+    struct lam_loader *loader = NULL; /* in the first rank alone */
     uint64_t done = run->at.batch;
     bool more = run->at.batch < (uint64_t)run->batches && run->at.step < run->last_step;
     if (!more) return LAM_OK;
-    LAM_TRY(lam_run_loader(run, &loader));
-    lam_status status = lam_loader_start(loader, run->at.epoch, (int64_t)run->at.batch);
+    if (run->rank == 0) LAM_TRY(lam_run_loader(run, &loader));
+    lam_status status = loader ? lam_loader_start(loader, run->at.epoch, (int64_t)run->at.batch) : LAM_OK;
     lam_progress_resume(run->progress);
     lam_pipeline_reset_times(run->pipeline);
     while (status == LAM_OK && more) status = next_step(run, loader, &done, &more);
@@ -224,8 +240,13 @@ lam_status lam_run_evaluated(void *context, struct lam_block *block, const struc
 
 static lam_status swap_averages(struct run *run) {
     for (int j = 0; run->config->ema > 0 && j < run->chain.count; j++)
-        LAM_TRY(lam_optimizer_swap_ema(lam_block_optimizer(run->chain.blocks[j])));
+        if (lam_pipeline_has_block(run->pipeline, j))
+            LAM_TRY(lam_optimizer_swap_ema(lam_block_optimizer(run->chain.blocks[j])));
     return LAM_OK;
+}
+
+static bool stop_asked_in(const void *run) {
+    return lam_run_stop_asked(run);
 }
 
 /* With the weights' average, if there is one. */
@@ -235,7 +256,8 @@ static lam_status evaluate(struct run *run) {
                                         .pipeline = run->pipeline,
                                         .batch = (int)run->config->batch,
                                         .config = run->config,
-                                        .stop = lam_run_stopping};
+                                        .stop = stop_asked_in,
+                                        .context = run};
     struct lam_score scores[LAM_MAX_SCORES];
     int count = 0;
     lam_progress_pause(run->progress, "evaluating ...");
@@ -247,6 +269,7 @@ static lam_status evaluate(struct run *run) {
     lam_error_restore(&error);
     if (status == LAM_ERR_STOPPED) return stop_here(run);
     LAM_TRY(status);
+    LAM_TRY(lam_run_share_scores(run, scores, &count));
     memcpy(run->at.scores, scores, sizeof scores);
     run->at.score_count = count;
     run->at.scored_at = run->at.step;
@@ -254,7 +277,7 @@ static lam_status evaluate(struct run *run) {
 }
 
 static lam_status log_scores(struct run *run) {
-    for (int i = 0; i < run->at.score_count; i++) {
+    for (int i = 0; run->head && i < run->at.score_count; i++) {
         char name[64];
         snprintf(name, sizeof name, "val/%s", run->at.scores[i].name);
         struct lam_metric metric = {
@@ -266,7 +289,7 @@ static lam_status log_scores(struct run *run) {
 
 /* The fixed samples: predictions/epoch-0001.png and .json, and the event file. */
 static lam_status show_predictions(struct run *run) {
-    if (run->config->samples_shown == 0 || !run->task->show) return LAM_OK;
+    if (!run->head || run->config->samples_shown == 0 || !run->task->show) return LAM_OK;
     struct lam_image mosaic = {0};
     json_t *list = NULL;
     LAM_TRY(run->task->show(run->state, &mosaic, &list));
@@ -308,7 +331,7 @@ static lam_status tell_stages(struct run *run) {
     char line[1024] = "";
     size_t used = 0;
     for (int d = 0; run->device_count > 1 && d < run->device_count; d++) {
-        struct lam_pipeline_times t = lam_pipeline_times(run->pipeline, d);
+        struct lam_pipeline_times t = lam_run_device(run, d).times;
         double parts[] = {t.busy, t.starved, t.blocked}, all = t.busy + t.starved + t.blocked;
         const char *device = lam_device_name(run->devices[d]);
         for (int i = 0; i < 3; i++) {
@@ -368,18 +391,26 @@ static lam_status log_epoch(struct run *run) {
         metric.value = run->at.score_sum / count;
         LAM_TRY(lam_folder_metric(&run->folder, &metric));
     }
-    for (int d = 0; d < run->device_count; d++)
-        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, run->devices[d]));
+    for (int d = 0; d < run->device_count; d++) {
+        struct run_device device = lam_run_device(run, d);
+        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, lam_device_name(run->devices[d]),
+                                 &device.memory));
+    }
     return write_trace(run);
+}
+
+static lam_status tell_epoch(struct run *run, bool evaluated) {
+    LAM_TRY(log_epoch(run));
+    print_epoch(run, evaluated);
+    return tell_stages(run);
 }
 
 static lam_status end_epoch(struct run *run) {
     bool last = run->at.epoch + 1 >= (uint64_t)run->config->epochs;
     bool due = last || (run->at.epoch + 1) % (uint64_t)run->config->eval_epochs == 0;
     if (due) LAM_TRY(evaluate_and_keep(run));
-    LAM_TRY(log_epoch(run));
-    print_epoch(run, due);
-    LAM_TRY(tell_stages(run));
+    LAM_TRY(lam_run_gather_devices(run));
+    if (run->head) LAM_TRY(tell_epoch(run, due));
     run->at.epoch++;
     run->at.batch = run->at.samples = 0;
     run->at.loss_sum = run->at.score_sum = 0;
@@ -390,10 +421,15 @@ static lam_status end_epoch(struct run *run) {
 
 /* ---- the whole run ---- */
 
+/* Whether the last checkpoint holds all that there is. Every rank takes part in writing one, so all must come to the
+ * same answer: lines are logged where steps are taken or scores change, and all ranks know of these. */
+static bool saved(const struct run *run) {
+    return run->saved_at == run->at.step && run->scored_when_saved == run->at.scored_at;
+}
+
 static lam_status train(struct run *run) {
     run->handed_in = run->at.step;
-    if (!lam_path_exists(run->last_path))
-        LAM_TRY(save_checkpoint(run)); /* a stop has something to go on with */
+    if (!run->from) LAM_TRY(save_checkpoint(run)); /* a stop has something to go on with */
     while (run->at.epoch < (uint64_t)run->config->epochs) {
         LAM_TRY(train_epoch(run));
         if (run->at.batch < (uint64_t)run->batches) break; /* by --max-steps */
@@ -402,11 +438,9 @@ static lam_status train(struct run *run) {
     if (!run->at.score_count ||
         run->at.scored_at != run->at.step) { /* ended inside an epoch by --max-steps */
         LAM_TRY(evaluate_and_keep(run));
-        print_epoch(run, true);
+        if (run->head) print_epoch(run, true);
     }
-    bool saved =
-        run->saved_at == run->at.step && run->at.metrics_lines == lam_lines_count(run->folder.metrics);
-    if (!saved || run->save_best) LAM_TRY(save_checkpoint(run));
+    if (!saved(run) || run->save_best) LAM_TRY(save_checkpoint(run));
     return lam_run_summary(run, true);
 }
 
@@ -437,9 +471,12 @@ lam_status lam_train(const struct lam_run_setup *setup, struct lam_run_result *r
                       .folder = {.lock = -1},
                       .begin = lam_seconds()};
     memset(result, 0, sizeof *result);
-    lam_status status = lam_run_open(&run);
+    lam_status status = lam_run_open_ranks(&run);
+    if (status == LAM_OK) status = lam_run_open(&run);
     bool opened = status == LAM_OK;
     if (opened && !run.nothing_left) status = train(&run);
+    status = lam_run_close_ranks(&run, status);
+    result->silent = run.silent;
     fill_result(&run, result);
     result->exit_code = exit_code(&run, opened, status);
     struct lam_error error;

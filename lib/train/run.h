@@ -25,6 +25,7 @@ struct lam_run_setup {
 
 struct lam_run_result {
     bool started;  /* a step was taken: a failure after that is a failed run, not bad input */
+    bool silent;   /* another rank reports the error, or the result */
     int exit_code; /* of the program */
     struct lam_score scores[LAM_MAX_SCORES];
     int score_count;

@@ -25,9 +25,14 @@ enum { LAM_MAX_DEVICES = LAM_MAX_BLOCKS };
 struct run_step {
     _Atomic int told; /* blocks */
     int samples;
-    float rate;
     float loss[LAM_MAX_BLOCKS], gradient_norm[LAM_MAX_BLOCKS];
     double score; /* of the last block */
+};
+
+/* What a device did and what it took, told by the process that it belongs to. */
+struct run_device {
+    struct lam_pipeline_times times;
+    struct lam_memory_report memory;
 };
 
 struct run {
@@ -45,6 +50,14 @@ struct run {
     struct run_step *steps; /* a ring */
     int step_capacity;
     uint64_t handed_in; /* steps; at.step of them have been logged */
+    /* Several ranks; alone, this process is the head. */
+    struct lam_transport *transport; /* NULL: alone */
+    struct lam_run_setup own_setup;
+    int rank;
+    bool head;                                 /* it keeps the folder, and speaks */
+    bool stop_told, stop_agreed;               /* a signal was passed on; all ranks stop at this step */
+    bool silent;                               /* another rank reports what this one returns */
+    struct run_device others[LAM_MAX_DEVICES]; /* as last told, the head's */
     struct lam_folder folder;
     struct lam_progress *progress;
     struct lam_checkpoint *from; /* the checkpoint that a resumed run starts from; NULL: a new run */
@@ -63,6 +76,7 @@ struct run {
     bool started, save_best;
     bool nothing_left; /* a finished run was resumed: nothing was opened */
     uint64_t saved_at; /* step of the last checkpoint of this process */
+    uint64_t scored_when_saved;
     struct run_past past;
     double begin; /* when this process started */
 };
@@ -84,6 +98,30 @@ lam_status lam_run_check_data(const struct run *run);
 lam_status lam_run_prepare(struct run *run);
 lam_status lam_run_start_weights(struct run *run);
 lam_status lam_run_loader(const struct run *run, struct lam_loader **loader);
+
+/* ---- several ranks (run_ranks.c); alone these do nothing ---- */
+
+lam_status lam_run_open_ranks(struct run *run);
+/* The run ends with status: tells the others, returns the first error of all. */
+lam_status lam_run_close_ranks(struct run *run, lam_status status);
+/* Nobody goes on before all are here. */
+lam_status lam_run_meet(struct run *run);
+/* All have the same options and data. */
+lam_status lam_run_check_ranks(struct run *run);
+/* The head's measured choices. *tuning is to be destroyed. */
+lam_status lam_run_send_choices(struct run *run);
+lam_status lam_run_receive_choices(struct run *run, enum lam_tuning_mode *mode, struct lam_tuning **tuning);
+/* The head's scores. */
+lam_status lam_run_share_scores(struct run *run, struct lam_score *scores, int *count);
+/* Tells the head what this rank's device did. */
+lam_status lam_run_gather_devices(struct run *run);
+/* This rank's weights and states to the head, which writes a checkpoint with lam_run_fetch. */
+lam_status lam_run_give(struct run *run, const struct lam_snapshot *snapshot);
+lam_status lam_run_fetch(void *run, int device, void *host, size_t bytes);
+/* Whether this process is to stop after its step. In ranks but the first: never, the first one announces it. */
+bool lam_run_stop_asked(const struct run *run);
+/* Of a device of this rank, or as it was last told. */
+struct run_device lam_run_device(const struct run *run, int device);
 
 /* The pipeline's callbacks; context: the run. */
 lam_status lam_run_step_done(void *run, const struct lam_pipeline_step *step);

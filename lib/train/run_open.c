@@ -87,7 +87,7 @@ static lam_status create_chain(struct run *run) {
 
 /* Batches between hand-in and the last block's word: all slots there are, and one that is being handed in. */
 static lam_status create_steps(struct run *run) {
-    run->step_capacity = (int)(run->config->queue + 2) * (run->chain.count + 1) + 4;
+    run->step_capacity = (int)(run->config->queue + 4 + LAM_PIPELINE_STAGING) * (run->chain.count + 1) + 4;
     free(run->steps);
     run->steps = calloc((size_t)run->step_capacity, sizeof *run->steps);
     return run->steps ? LAM_OK : lam_no_memory();
@@ -110,6 +110,7 @@ static lam_status create_blocks(struct run *run) {
                                            .ema_lag = (int)run->config->ema_lag,
                                            .seed = (uint64_t)run->config->seed,
                                            .trace = run->trace,
+                                           .transport = run->transport,
                                            .context = run,
                                            .step_done = lam_run_step_done,
                                            .evaluated = lam_run_evaluated,
@@ -147,7 +148,7 @@ size_t lam_run_forecast_bytes(const struct run *run) {
 
 size_t lam_run_peak_bytes(const struct run *run) {
     size_t bytes = 0;
-    for (int d = 0; d < run->device_count; d++) bytes += lam_device_memory_total(run->devices[d]).peak;
+    for (int d = 0; d < run->device_count; d++) bytes += lam_run_device(run, d).memory.total.peak;
     return bytes;
 }
 
@@ -267,10 +268,27 @@ static lam_status choose_by_measuring(struct run *run, const char *plan) {
     return status;
 }
 
+/* What the last rank found out, which holds for all: they are to be equal. */
+static lam_status choose_as_head(struct run *run, const char *plan) {
+    enum lam_tuning_mode mode;
+    struct lam_tuning *chosen;
+    LAM_TRY(lam_run_receive_choices(run, &mode, &chosen));
+    lam_tuning_destroy(run->tuning);
+    run->tuning = NULL;
+    lam_status status = lam_tuning_record_open(mode, run->devices[0], plan, chosen, false, &run->tuning);
+    lam_tuning_destroy(chosen);
+    return status == LAM_OK ? create_blocks(run) : status;
+}
+
 static lam_status create_tuned_blocks(struct run *run) {
     char *plan = plan_text(run);
     if (!plan) return lam_no_memory();
-    lam_status status = run->config->tuning ? choose_by_measuring(run, plan) : choose_by_rule(run, plan);
+    lam_status status;
+    if (!run->head)
+        status = choose_as_head(run, plan);
+    else
+        status = run->config->tuning ? choose_by_measuring(run, plan) : choose_by_rule(run, plan);
+    if (status == LAM_OK && run->head) status = lam_run_send_choices(run);
     free(plan);
     return status;
 }
@@ -326,6 +344,7 @@ lam_status lam_run_prepare(struct run *run) {
     LAM_TRY(open_task(run));
     if (run->from) LAM_TRY(lam_run_check_data(run));
     LAM_TRY(open_devices(run));
+    LAM_TRY(lam_run_check_ranks(run));
     if (run->device_count > 1) LAM_TRY(lam_trace_create(run->device_count, TRACED_SPANS, &run->trace));
     LAM_TRY(create_tuned_blocks(run));
     size_t told = lam_run_forecast_bytes(run); /* 0: nothing had to be measured, nothing was told */
@@ -339,6 +358,7 @@ lam_status lam_run_prepare(struct run *run) {
 
 static lam_status load_weights(struct run *run) {
     for (int j = 0; j < run->chain.count; j++) {
+        if (!lam_pipeline_has_block(run->pipeline, j)) continue;
         LAM_TRY(lam_snapshot_weights(run->from, run->chain.blocks[j], false));
         LAM_TRY(lam_snapshot_optimizer(run->from, run->chain.blocks[j]));
         LAM_TRY(lam_snapshot_versions(run->from, run->pipeline, j, run->chain.blocks[j], run->at.step));
@@ -356,15 +376,27 @@ lam_status lam_run_start_weights(struct run *run) {
     LAM_TRY(lam_pipeline_allocate(run->pipeline));
     if (run->from) LAM_TRY(load_weights(run));
     for (int j = 0; !run->from && j < run->chain.count; j++)
-        LAM_TRY(lam_params_init(lam_block_params(run->chain.blocks[j]), (uint64_t)run->config->seed));
+        if (lam_pipeline_has_block(run->pipeline, j))
+            LAM_TRY(lam_params_init(lam_block_params(run->chain.blocks[j]), (uint64_t)run->config->seed));
     return lam_pipeline_start(run->pipeline, run->at.step, !run->from);
+}
+
+/* In a rank that keeps no folder. */
+static lam_status open_nothing(struct run *run) {
+    struct lam_progress_options progress = {.lines = NULL};
+    LAM_TRY(lam_progress_create(&progress, &run->progress));
+    lam_progress_pause(run->progress, NULL);
+    return LAM_OK;
 }
 
 static lam_status open_logs(struct run *run) {
     LAM_TRY(lam_folder_write_text(&run->folder, "config.ini", run->config_ini));
     LAM_TRY(lam_folder_open_logs(&run->folder, run->at.metrics_lines, run->at.memory_lines, run->at.step));
-    for (int d = 0; !run->from && d < run->device_count; d++)
-        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, run->devices[d]));
+    for (int d = 0; !run->from && d < run->device_count; d++) {
+        struct run_device device = lam_run_device(run, d);
+        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, lam_device_name(run->devices[d]),
+                                 &device.memory));
+    }
     bool quiet = run->config->quiet;
     struct lam_progress_options progress = {.lines = quiet ? NULL : run->setup->out,
                                             .bar = quiet ? NULL : run->setup->err};
@@ -374,20 +406,32 @@ static lam_status open_logs(struct run *run) {
     return lam_run_summary(run, false);
 }
 
+/* A run that is to go on: the head locks its folder; the other ranks read what they need of it. */
+static lam_status open_resumed(struct run *run) {
+    if (run->head) LAM_TRY(open_folder(run)); /* locked: what is read from here on stays as it is */
+    LAM_TRY(lam_run_meet(run));
+    if (!run->head) run->folder.path = strdup(run->config->out);
+    if (!run->head) run->last_path = lam_folder_file(&run->folder, "checkpoints/last.safetensors");
+    if (!run->folder.path || !run->last_path) return lam_no_memory();
+    return lam_run_resume(run);
+}
+
 lam_status lam_run_open(struct run *run) {
     const struct lam_config *config = run->config;
-    LAM_TRY(*config->out ? lam_folder_check(config->out, config->resume) : lam_check_output_folder("runs"));
+    if (run->head)
+        LAM_TRY(*config->out ? lam_folder_check(config->out, config->resume)
+                             : lam_check_output_folder("runs"));
     LAM_TRY(check_saved_texts(run));
-    if (config->resume) LAM_TRY(open_folder(run)); /* locked: what is read from here on stays as it is */
-    if (config->resume) LAM_TRY(lam_run_resume(run));
+    if (config->resume) LAM_TRY(open_resumed(run));
     if (run->nothing_left) return LAM_OK;
     LAM_TRY(lam_run_prepare(run));
     LAM_TRY(make_recipe(run, 0, &run->config_ini));
     LAM_TRY(make_recipe(run, LAM_OPTION_MACHINE, &run->recipe));
     LAM_TRY(lam_run_start_weights(run));
     if (lam_run_stopping()) return lam_fail(LAM_ERR_STOPPED, "stopped by a signal before the first step");
-    if (!config->resume) LAM_TRY(open_folder(run));
-    return open_logs(run);
+    LAM_TRY(lam_run_meet(run)); /* every rank is fine */
+    if (run->head && !config->resume) LAM_TRY(open_folder(run));
+    return run->head ? open_logs(run) : open_nothing(run);
 }
 
 void lam_run_close(struct run *run) {
@@ -398,6 +442,7 @@ void lam_run_close(struct run *run) {
     lam_tuning_destroy(run->tuning);
     for (int d = 0; d < run->device_count; d++) lam_device_close(run->devices[d]);
     free(run->steps);
+    lam_transport_close(run->transport);
     if (run->state) run->task->close(run->state);
     lam_checkpoint_close(run->from);
     free(run->config_ini);

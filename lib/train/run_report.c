@@ -12,7 +12,7 @@ static lam_status write_report(const struct run *run, FILE *table) {
 lam_status lam_run_report(const struct run *run) {
     char *text = NULL;
     size_t size = 0;
-    if (!run->task->report) return LAM_OK;
+    if (!run->head || !run->task->report) return LAM_OK;
     FILE *table = open_memstream(&text, &size);
     if (!table) return lam_no_memory();
     lam_status status = write_report(run, table);

@@ -14,12 +14,13 @@ double lam_run_seconds(const struct run *run) {
 }
 
 lam_status lam_run_summary(const struct run *run, bool finished) {
+    if (!run->head) return LAM_OK;
     json_t *scores = json_object(), *peak = json_object();
     for (int i = 0; i < run->at.score_count; i++)
         json_object_set_new(scores, run->at.scores[i].name, json_real(run->at.scores[i].value));
     for (int d = 0; d < run->device_count; d++)
         json_object_set_new(peak, lam_device_name(run->devices[d]),
-                            json_integer((json_int_t)lam_device_memory_total(run->devices[d]).peak));
+                            json_integer((json_int_t)lam_run_device(run, d).memory.total.peak));
     json_t *summary = json_pack(
         "{s:s, s:s, s:b, s:I, s:I, s:I, s:o, s:f, s:f, s:o, s:I, s:s}", "task", run->task->name, "model",
         run->config->model, "finished", finished, "epoch", (json_int_t)run->at.epoch, "step",

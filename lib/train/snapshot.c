@@ -12,8 +12,10 @@ static char *state_name(const char *state, const char *name) {
     return !strcmp(state, "ema") ? lam_format("ema.%s", name) : lam_format("optimizer.%s.%s", state, name);
 }
 
+/* NULL: in another process. */
 static float *weight(const struct lam_params *params, const struct lam_param *param) {
-    return (param->buffer ? lam_params_buffers(params) : lam_params_values(params)) + param->offset;
+    float *base = param->buffer ? lam_params_buffers(params) : lam_params_values(params);
+    return base ? base + param->offset : NULL;
 }
 
 /* ---- save ---- */
@@ -24,19 +26,21 @@ typedef lam_status (*visit_array)(void *context, const char *name, const struct 
 /* Calls visit for each array of a block: weights, then each optimizer state; in file order. */
 static lam_status each_array(const struct lam_block *block, visit_array visit, void *context) {
     const struct lam_params *params = lam_block_params(block);
-    const struct lam_optimizer *optimizer = lam_block_optimizer(block);
+    const struct lam_optimizer *optimizer = lam_block_optimizer(block); /* NULL: of another process */
+    const char *states[LAM_OPTIMIZER_STATES];
+    int state_count = lam_optimizer_state_names(&lam_block_options(block)->optimizer, states);
     for (int i = 0; i < lam_params_size(params); i++) {
         const struct lam_param *param = lam_params_get(params, i);
         LAM_TRY(visit(context, param->name, param, weight(params, param)));
     }
-    for (int s = 0; s < lam_optimizer_state_count(optimizer); s++)
+    for (int s = 0; s < state_count; s++)
         for (int i = 0; i < lam_params_size(params); i++) {
             const struct lam_param *param = lam_params_get(params, i);
             if (param->buffer) continue;
-            char *name = state_name(lam_optimizer_state_name(optimizer, s), param->name);
+            char *name = state_name(states[s], param->name);
             if (!name) return lam_no_memory();
-            lam_status status =
-                visit(context, name, param, lam_optimizer_state(optimizer, s) + param->offset);
+            float *data = optimizer ? lam_optimizer_state(optimizer, s) + param->offset : NULL;
+            lam_status status = visit(context, name, param, data);
             free(name);
             LAM_TRY(status);
         }
@@ -58,7 +62,7 @@ static lam_status each_version(const struct lam_pipeline *pipeline, int j, const
             lam_status status = name ? visit(context, name, param, data) : lam_no_memory();
             free(name);
             LAM_TRY(status);
-            data += param->count;
+            data = data ? data + param->count : NULL; /* NULL: in another process */
         }
     }
     return LAM_OK;
@@ -76,21 +80,50 @@ static lam_status declare(void *context, const char *name, const struct lam_para
     return lam_checkpoint_declare(context, name, LAM_F32, param->shape);
 }
 
+/* Where a block's arrays go. */
 struct copy {
-    struct lam_checkpoint_writer *writer;
     struct lam_device *device;
+    struct lam_checkpoint_writer *writer; /* into a checkpoint; NULL: give */
+    const struct lam_snapshot *fetch_for; /* they come from another process; NULL: they are here */
+    int rank;
+    lam_status (*give)(void *context, const void *host, size_t bytes);
+    void *context;
 };
 
-static lam_status write_array(void *context, const char *name, const struct lam_param *param, float *data) {
+static lam_status copy_array(void *context, const char *name, const struct lam_param *param, float *data) {
     (void)name;
     const struct copy *copy = context;
+    const struct lam_snapshot *from = copy->fetch_for;
     size_t bytes = (size_t)param->count * sizeof *data;
     float *host = malloc(bytes + 1);
     if (!host) return lam_no_memory();
-    lam_status status = lam_device_download(copy->device, host, data, bytes);
-    if (status == LAM_OK) status = lam_checkpoint_write(copy->writer, host, bytes);
+    lam_status status = from ? from->fetch(from->context, copy->rank, host, bytes)
+                             : lam_device_download(copy->device, host, data, bytes);
+    if (status == LAM_OK)
+        status = copy->writer ? lam_checkpoint_write(copy->writer, host, bytes)
+                              : copy->give(copy->context, host, bytes);
     free(host);
     return status;
+}
+
+lam_status lam_snapshot_give(const struct lam_snapshot *s,
+                             lam_status (*give)(void *context, const void *host, size_t bytes),
+                             void *context) {
+    for (int j = 0; j < s->block_count; j++) {
+        if (!lam_pipeline_has_block(s->pipeline, j)) continue;
+        struct copy copy = {.device = lam_block_device(s->blocks[j]), .give = give, .context = context};
+        LAM_TRY(each_saved(s, j, copy_array, &copy));
+    }
+    return LAM_OK;
+}
+
+/* The block's arrays, from wherever they are. */
+static lam_status write_block(const struct lam_snapshot *s, int block, struct lam_checkpoint_writer *writer) {
+    struct copy copy = {.device = lam_block_device(s->blocks[block]), .writer = writer};
+    bool here = lam_pipeline_has_block(s->pipeline, block);
+    if (!here) copy.fetch_for = s;
+    if (!here) copy.rank = lam_pipeline_device_of(s->pipeline, block);
+    return each_saved(s, block, copy_array, &copy);
 }
 
 static lam_status text_number(struct lam_checkpoint_writer *writer, const char *key, double value) {
@@ -153,10 +186,8 @@ lam_status lam_snapshot_save(const struct lam_snapshot *snapshot, const char *pa
     lam_status status = write_texts(writer, snapshot);
     for (int j = 0; j < snapshot->block_count && status == LAM_OK; j++)
         status = each_saved(snapshot, j, declare, writer);
-    for (int j = 0; j < snapshot->block_count && status == LAM_OK; j++) {
-        struct copy copy = {writer, lam_block_device(snapshot->blocks[j])};
-        status = each_saved(snapshot, j, write_array, &copy);
-    }
+    for (int j = 0; j < snapshot->block_count && status == LAM_OK; j++)
+        status = write_block(snapshot, j, writer);
     if (status == LAM_OK) return lam_checkpoint_commit(writer);
     lam_checkpoint_abandon(writer);
     return status;

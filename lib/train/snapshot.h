@@ -42,9 +42,17 @@ struct lam_snapshot {
     const struct lam_position *position;
     const struct lam_data_identity *data;
     const char *recipe;
+    /* Ranks: brings the arrays of blocks that are in other processes, in their order. */
+    lam_status (*fetch)(void *context, int device, void *host, size_t bytes);
+    void *context;
 };
 
 lam_status lam_snapshot_save(const struct lam_snapshot *snapshot, const char *path);
+
+/* The arrays of this process's blocks as lam_snapshot_save asks for them, for `fetch` in another process. */
+lam_status lam_snapshot_give(const struct lam_snapshot *snapshot,
+                             lam_status (*give)(void *context, const void *host, size_t bytes),
+                             void *context);
 
 /* LAM_ERR_FORMAT for a file that holds weights but no run of ours. */
 lam_status lam_snapshot_position(const struct lam_checkpoint *checkpoint, struct lam_position *position);

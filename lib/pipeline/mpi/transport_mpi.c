@@ -171,7 +171,7 @@ static lam_status meet(struct mpi *m) {
     MPI_Comm_rank(m->comm, &m->rank);
     MPI_Comm_size(m->comm, &m->ranks);
     m->processes = calloc((size_t)m->ranks, sizeof *m->processes);
-    if (!m->processes) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!m->processes) return lam_no_memory();
     code = MPI_Allgather(&self, sizeof self, MPI_BYTE, m->processes, sizeof self, MPI_BYTE, m->comm);
     return code == MPI_SUCCESS ? LAM_OK : failed("the ranks did not meet", code);
 }
@@ -186,7 +186,7 @@ lam_status lam_mpi_open(struct lam_transport **transport) {
     if (level < MPI_THREAD_SERIALIZED)
         return lam_fail(LAM_ERR_UNSUPPORTED, "this MPI library was built without threads");
     struct mpi *m = calloc(1, sizeof *m);
-    if (!m) return lam_fail(LAM_ERR_NO_MEMORY, "out of memory");
+    if (!m) return lam_no_memory();
     pthread_mutex_init(&m->mutex, NULL);
     lam_status status = meet(m);
     if (status == LAM_OK) return lam_transport_create(&ops, m, m->rank, m->ranks, transport);
