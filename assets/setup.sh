@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git libdnnl-dev libgomp1 libpng-dev libturbojpeg0-dev
   libexif-dev libmatio-dev libjansson-dev libinih-dev libprotobuf-c-dev protobuf-c-compiler"
-TEST_PACKAGES="libcmocka-dev"
+TEST_PACKAGES="libcmocka-dev libopenmpi-dev openmpi-bin"
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

@@ -183,13 +183,14 @@ lam_status lam_run_share_scores(struct run *run, struct lam_score *scores, int *
 /* ---- devices ---- */
 
 static struct run_device look_at(const struct run *run, int device) {
-    struct run_device seen = {.times = lam_pipeline_times(run->pipeline, device),
-                              .memory = lam_memory_of(run->devices[device])};
+    struct run_device seen = {.memory = lam_memory_of(run->devices[device])};
+    if (run->pipeline) seen.times = lam_pipeline_times(run->pipeline, device);
     return seen;
 }
 
 struct run_device lam_run_device(const struct run *run, int device) {
-    return lam_pipeline_local(run->pipeline, device) ? look_at(run, device) : run->others[device];
+    bool own = !run->pipeline || lam_pipeline_local(run->pipeline, device);
+    return own ? look_at(run, device) : run->others[device];
 }
 
 lam_status lam_run_gather_devices(struct run *run) {

@@ -595,4 +595,66 @@ case_methods() {
     return 0
 }
 
+# ranks COUNT ARGS...: the program under mpirun, a process per stage.
+ranks() {
+    local count=$1
+    shift
+    mpirun --oversubscribe --bind-to none -n "$count" "$bin/classify-train" "${options[@]}" --transport mpi "$@" >log 2>&1
+}
+
+# Pids of the ranks of the run in $1, in their order.
+rank_pids() {
+    pgrep -f -- "^$bin/classify-train .*--out $1" | sort -n
+}
+
+# Stages in processes of their own: the same to the bit, through a lost rank and signals, too.
+case_mpi() {
+    command -v mpirun >/dev/null && [ -e "$bin/../liblamina_mpi.so" ] || { echo "skipped: no MPI"; exit 77; }
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_odls_base_sigkill_timeout=5
+    make_data data 280 20
+    local here=(--method glcan --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5 --schedule ppll --ema-lag 2)
+    local two=("${here[@]}" --devices cpu:0,cpu:1)
+    train --out threads "${two[@]}" || fail "threads"
+    ranks 2 --out two "${two[@]}" || fail "two ranks"
+    same_runs threads two
+    grep -q "result: accuracy=" log || fail "no result"
+    [ "$(grep -c "result:" log)" = 1 ] || fail "several ranks speak"
+    grep -q '"name":"busy/cpu:0"' two/metrics.jsonl || fail "nothing of the other rank's device"
+    ranks 4 --out four "${here[@]}" --devices cpu:0,cpu:1,cpu:2,cpu:3 || fail "four ranks"
+    cmp <(tensors threads) <(tensors four) || fail "other weights over four ranks"
+    # A rank that is killed: said in one line, and the run goes on from the last checkpoint, here in one process.
+    for victim in 1 2; do
+        ranks 2 --out "lost$victim" "${two[@]}" --log-every 1 &
+        local runner=$!
+        wait_for_step "lost$victim" 9 "$runner" || fail "step 9 never came"
+        kill -KILL "$(rank_pids "lost$victim" | sed -n "${victim}p")"
+        wait "$runner" && fail "a run whose rank was killed ends well"
+        grep -q "rank $((victim - 1)) (process .*) is gone" log || fail "nobody says that rank $((victim - 1)) is gone"
+        [ "$(pgrep -f -- "--out lost$victim" | wc -l)" = 0 ] || fail "ranks are left over"
+    done
+    train --out lost1 --resume --transport threads || fail "resume in one process"
+    cmp <(tensors threads) <(tensors lost1) || fail "other weights after a lost rank"
+    ranks 2 --out lost2 --resume || fail "resume over ranks"
+    cmp <(tensors threads) <(tensors lost2) || fail "other weights after a lost rank, over ranks"
+    # A signal to one of them stops all after the same step.
+    ranks 2 --out int "${two[@]}" --log-every 1 &
+    local runner=$!
+    wait_for_step int 9 "$runner" || fail "step 9 never came"
+    kill -INT "$(rank_pids int | sed -n 2p)"
+    wait "$runner"
+    [ $? = 130 ] || fail "a signal to a rank does not end with 130"
+    [ "$(grep -c "stopped by a signal after step" log)" = 1 ] || fail "not one rank says where it stopped"
+    ranks 2 --out int --resume || fail "resume after a signal"
+    cmp <(tensors threads) <(tensors int) || fail "other weights after a signal"
+    # What is refused is refused once.
+    ranks 2 --out none "${here[@]}" --devices cpu:0,cpu:1,cpu:2 && fail "two ranks for three devices"
+    [ "$(grep -c "2 ranks for 3 devices" log)" = 1 ] || fail "two ranks for three devices: no single clear line"
+    ranks 2 --out none "${two[@]}" --data cifar10:nowhere && fail "no data"
+    [ "$(grep -c "^classify-train: " log)" = 1 ] || fail "no data: not one line"
+    [ -e none ] && fail "a refused run made its folder"
+    refused 2 "goes with --schedule ppll" "$bin/classify-train" "${options[@]}" --transport mpi --method dgl --blocks 2
+    refused 2 "there is one rank; start it as mpirun -n 4" "$bin/classify-train" "${options[@]}" --transport mpi \
+        "${two[@]}" --out none
+}
+
 "case_$case_name" || fail "$case_name"

@@ -58,7 +58,7 @@ static void start(struct rank *ranks, int count, const struct rank *as) {
         ranks[r].options.transport = transports[r];
         rig_open(&ranks[r].rig, &ranks[r].options);
         rig_allocate(&ranks[r].rig, !as->half);
-        if (as->half) rig_restore(&ranks[r].rig, (const char *)as->half + done);
+        if (as->half) rig_restore(&ranks[r].rig, (const char *)as->half + done, (uint64_t)as->from);
         size_t bytes;
         free(rig_state(&ranks[r].rig, &bytes));
         done += bytes;
