@@ -163,7 +163,8 @@ static void vit_glcan(void **state) {
 /* Evaluation between steps, and ranks that go on where others stopped. */
 static void evaluation_and_resume(void **state) {
     (void)state;
-    struct rank as = {.options = {.model = "resnet20", .method = "glcan", .blocks = 4}, .to = SPLIT + SPLIT};
+    struct rank as = {.options = {.model = "resnet20", .method = "glcan", .blocks = 4, .ema_lag = 2},
+                      .to = SPLIT + SPLIT};
     size_t bytes, half_bytes, got;
     void *reference = train_here(&as, &bytes);
     as.to = SPLIT;
