@@ -3,7 +3,8 @@
  * Links. links[j] stands before block j: a queue and the messages that its slots are. Message data is written by block
  * j - 1's worker (links[0]: by the caller) between acquire and publish, and read by block j's between take and release.
  *
- * Locks. pipeline->mutex guards error, handed_in and each device's `done`; no other lock is taken while it is held.
+ * Locks. pipeline->mutex guards error, handed_in and each device's `done`; of other locks only that of versions, which is held for a
+ * few instructions, is taken while it is held.
  */
 #ifndef LAM_PIPELINE_INTERNAL_H
 #define LAM_PIPELINE_INTERNAL_H
@@ -146,8 +147,9 @@ lam_status lam_ranks_report(struct lam_pipeline *pipeline, const struct lam_pipe
 /* The threads that carry, from version `step` on; and their end. */
 lam_status lam_ranks_start(struct lam_pipeline *pipeline, uint64_t step);
 void lam_ranks_stop(struct lam_pipeline *pipeline);
-/* With the mutex held: whether all other ranks have told the head of every step. */
-bool lam_ranks_all_told(const struct lam_pipeline *pipeline);
+/* With the mutex held: whether all that other ranks send after a step has arrived: the versions that blocks of this one
+ * follow, and in the head the others' reports. */
+bool lam_ranks_settled(const struct lam_pipeline *pipeline);
 
 /* The hook of a block's output; context: a struct hook. */
 void lam_worker_output_done(void *context);

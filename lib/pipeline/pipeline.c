@@ -342,7 +342,7 @@ static uint64_t all_actions(const struct lam_pipeline *p) {
 static bool all_done(const struct lam_pipeline *p) {
     for (int d = p->first_device; d < p->end_device; d++)
         if (p->workers[d].done < p->handed_in) return false;
-    return lam_ranks_all_told(p);
+    return lam_ranks_settled(p);
 }
 
 char *lam_pipeline_text(const struct lam_pipeline *p) {

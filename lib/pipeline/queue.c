@@ -194,6 +194,13 @@ lam_status lam_versions_read(struct lam_versions *v, uint64_t version, int *plac
     return status;
 }
 
+uint64_t lam_versions_next(struct lam_versions *v) {
+    pthread_mutex_lock(&v->gate.mutex);
+    uint64_t next = v->next;
+    pthread_mutex_unlock(&v->gate.mutex);
+    return next;
+}
+
 void lam_versions_poison(struct lam_versions *v) {
     gate_poison(&v->gate);
 }

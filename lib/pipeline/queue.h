@@ -59,6 +59,8 @@ void lam_versions_publish(struct lam_versions *versions);
 /* Reader: waits until `version` is there. Versions are asked for in an order that never falls; older ones are given up.
  * LAM_ERR_INTERNAL: it is gone already. */
 lam_status lam_versions_read(struct lam_versions *versions, uint64_t version, int *place);
+/* The next version to be written; all before it, back to the oldest that is kept, are there. */
+uint64_t lam_versions_next(struct lam_versions *versions);
 void lam_versions_poison(struct lam_versions *versions);
 
 #endif

@@ -104,6 +104,9 @@ static lam_status receive_version(struct lam_pipeline *p) {
     LAM_TRY(lam_transport_receive(p->options.transport, p->first_device + 1, LAM_TAG_VERSION, &part, 1,
                                   &p->carriers_end));
     lam_versions_publish(twins->versions);
+    pthread_mutex_lock(&p->mutex);
+    pthread_cond_broadcast(&p->moved);
+    pthread_mutex_unlock(&p->mutex);
     return LAM_OK;
 }
 
@@ -138,7 +141,11 @@ static lam_status hear_report(struct reporter *r) {
     return LAM_OK;
 }
 
-bool lam_ranks_all_told(const struct lam_pipeline *p) {
+bool lam_ranks_settled(const struct lam_pipeline *p) {
+    int end = lam_pipeline_end_block(p);
+    struct lam_versions *followed =
+        p->options.transport && end < p->blocks ? p->twins[end - 1].versions : NULL;
+    if (followed && lam_versions_next(followed) <= p->first_version + p->trained_in) return false;
     for (int r = 0; p->reporters && lam_pipeline_head(p) && r < p->first_device; r++)
         if (p->reporters[r].steps < p->trained_in) return false;
     return true;
