@@ -1,17 +1,21 @@
 /* Blocks on one device, and the buffers that they share. */
 #include "local/stage.h"
 
+void lam_stage_add_memory(struct lam_block_memory *sum, const struct lam_block_memory *block) {
+    for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++) {
+        bool shared = kind == LAM_MEMORY_ACTIVATIONS || kind == LAM_MEMORY_WORKSPACE;
+        if (!shared)
+            sum->bytes[kind] += block->bytes[kind];
+        else if (block->bytes[kind] > sum->bytes[kind])
+            sum->bytes[kind] = block->bytes[kind];
+    }
+}
+
 struct lam_block_memory lam_stage_memory(const struct lam_stage *stage) {
     struct lam_block_memory sum = {{0}};
     for (int i = 0; i < stage->count; i++) {
         struct lam_block_memory block = lam_block_memory(stage->blocks[i]);
-        for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++) {
-            bool shared = kind == LAM_MEMORY_ACTIVATIONS || kind == LAM_MEMORY_WORKSPACE;
-            if (!shared)
-                sum.bytes[kind] += block.bytes[kind];
-            else if (block.bytes[kind] > sum.bytes[kind])
-                sum.bytes[kind] = block.bytes[kind];
-        }
+        lam_stage_add_memory(&sum, &block);
     }
     return sum;
 }

@@ -19,8 +19,15 @@ struct lam_stage {
     void *activations, *workspace; /* allocate's */
 };
 
+/* Slots that its blocks need to hand their outputs to each other: each reads one and writes the other. */
+static inline int lam_stage_turns(int blocks) {
+    return blocks < 3 ? blocks - 1 : 2;
+}
+
 /* By kind, of all its blocks together. */
 struct lam_block_memory lam_stage_memory(const struct lam_stage *stage);
+/* One block more on the device: what is shared grows to the largest, all else adds up. */
+void lam_stage_add_memory(struct lam_block_memory *sum, const struct lam_block_memory *block);
 /* Parameters, optimizers and buffers of all its blocks. */
 lam_status lam_stage_allocate(struct lam_stage *stage);
 void lam_stage_free(struct lam_stage *stage);

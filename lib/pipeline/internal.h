@@ -35,6 +35,7 @@ struct link {
     struct lam_queue *queue;
     struct message *messages;  /* as many as the queue has slots */
     struct lam_device *device; /* receiver */
+    bool inside; /* the block before is on the same device: the slot is one of the device's turns */
     /* End to end: slots are parts of one batch, and gradients come back in a queue of their own. */
     struct lam_queue *back;
     char *activation, *gradient; /* of a whole batch */
@@ -56,6 +57,7 @@ struct worker {
     int device;
     struct lam_stage stage;
     int first_block;
+    void *turn[2][LAM_MAX_FIELDS]; /* what its blocks hand to each other */
     pthread_t thread;
     bool running;
     uint64_t done;            /* messages that all its blocks have done; pipeline->mutex */

@@ -40,19 +40,31 @@ size_t lam_pipeline_field_bytes(const struct lam_field *fields, int count, int f
 }
 
 /* What a slot holds of field f: in training or in evaluation, whichever takes more. */
+static size_t network_field_room(const struct lam_network *n, int batch, int f) {
+    size_t training = lam_pipeline_field_bytes(n->fields, n->field_count, f, batch);
+    size_t evaluation = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, batch);
+    return training > evaluation ? training : evaluation;
+}
+
 static size_t field_room(const struct lam_pipeline *p, int j, int f) {
     const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
-    const struct lam_network *n = o->network;
-    size_t training = lam_pipeline_field_bytes(n->fields, n->field_count, f, o->batch);
-    size_t evaluation = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, o->batch);
-    return training > evaluation ? training : evaluation;
+    return network_field_room(o->network, o->batch, f);
+}
+
+size_t lam_pipeline_slot_fields(const struct lam_network *network, int batch) {
+    size_t bytes = 0;
+    for (int f = 1; f < LAM_MAX_FIELDS; f++) bytes += network_field_room(network, batch, f);
+    return bytes;
+}
+
+int lam_pipeline_slots(enum lam_pipeline_schedule schedule, int queue) {
+    return schedule == LAM_PIPELINE_PPLL ? queue + 1 : 1;
 }
 
 /* Bytes of one slot before block j: the activation and the fields but the first. */
 static size_t slot_bytes(const struct lam_pipeline *p, int j) {
-    size_t bytes = lam_block_output_bytes(p->options.blocks[j - 1]);
-    for (int f = 1; f < LAM_MAX_FIELDS; f++) bytes += field_room(p, j, f);
-    return bytes;
+    const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
+    return lam_block_output_bytes(p->options.blocks[j - 1]) + lam_pipeline_slot_fields(o->network, o->batch);
 }
 
 static lam_status create_messages(struct link *link, int slots, int batch) {
@@ -80,11 +92,10 @@ static lam_status create_end_to_end_link(struct lam_pipeline *p, int j) {
     return lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]);
 }
 
-/* Slots before block j, on its device; and, if what it gets comes from another rank, of this rank's outgoing link. */
+/* Slots before block j, on its device. */
 static int slots_before(const struct lam_pipeline *p, int j) {
-    bool inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
-    bool waits = p->options.schedule == LAM_PIPELINE_PPLL && j > 0 && !inside;
-    return waits ? p->options.queue + 1 : 1;
+    bool entry = j == 0 || p->links[j].inside;
+    return entry ? 1 : lam_pipeline_slots(p->options.schedule, p->options.queue);
 }
 
 /* Whether block j is the first one of the next rank. */
@@ -97,6 +108,7 @@ static lam_status create_link(struct lam_pipeline *p, int j) {
     int batch = lam_block_options(p->options.blocks[j])->batch;
     if (lam_pipeline_end_to_end(p)) return create_end_to_end_link(p, j);
     bool outgoing = is_outgoing(p, j);
+    link->inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
     int slots = outgoing ? LAM_PIPELINE_STAGING : slots_before(p, j);
     link->device = lam_block_device(p->options.blocks[outgoing ? j - 1 : j]);
     LAM_TRY(create_messages(link, slots, batch));
@@ -104,11 +116,15 @@ static lam_status create_link(struct lam_pipeline *p, int j) {
 }
 
 /* Versions t .. t + 1 are in use at once, and lag older ones; one more, so that the writer need not wait. */
+int lam_pipeline_versions(int ema_lag) {
+    return ema_lag + 3;
+}
+
 static lam_status create_twins(struct lam_pipeline *p, int j) {
     struct followed *twins = &p->twins[j];
     twins->count = j + 1 < p->blocks ? lam_block_twin_count(p->options.blocks[j]) : 0;
     if (twins->count == 0) return LAM_OK;
-    twins->kept = p->options.ema_lag + 3;
+    twins->kept = lam_pipeline_versions(p->options.ema_lag);
     twins->places = calloc((size_t)twins->kept, sizeof *twins->places);
     if (!twins->places) return lam_no_memory();
     return lam_versions_create(twins->kept, &twins->versions);
@@ -228,6 +244,15 @@ static size_t version_bytes(const struct lam_pipeline *p, int j) {
     return (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
 }
 
+/* Bytes of the largest activation that crosses from block to block inside a device. */
+static size_t turn_bytes(const struct lam_pipeline *p, const struct worker *w) {
+    size_t most = 0;
+    for (int j = w->first_block; j + 1 < w->first_block + w->stage.count; j++)
+        if (lam_block_output_bytes(p->options.blocks[j]) > most)
+            most = lam_block_output_bytes(p->options.blocks[j]);
+    return most;
+}
+
 /* Between ranks both have slots, and both have versions. */
 struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int device) {
     const struct worker *w = &p->workers[device];
@@ -239,9 +264,13 @@ struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int de
             *queue += end_to_end_bytes(p, j);
             continue;
         }
-        *queue += j > 0 ? slot_bytes(p, j) * (size_t)slots_before(p, j) : 0;
+        if (j > 0 && !p->links[j].inside) *queue += slot_bytes(p, j) * (size_t)slots_before(p, j);
         *queue += version_bytes(p, j);
     }
+    const struct lam_block_options *o = lam_block_options(p->options.blocks[w->first_block]);
+    if (w->stage.count > 1)
+        *queue += (size_t)lam_stage_turns(w->stage.count) *
+                  (turn_bytes(p, w) + lam_pipeline_slot_fields(o->network, o->batch));
     if (p->options.transport && end < p->blocks) *queue += slot_bytes(p, end) * LAM_PIPELINE_STAGING;
     if (p->options.transport && device > 0) *queue += version_bytes(p, w->first_block - 1);
     return memory;
@@ -254,6 +283,18 @@ static lam_status allocate_slot(struct lam_pipeline *p, int j, struct message *m
                              &message->batch.data[0]));
     for (int f = 1; f < LAM_MAX_FIELDS; f++)
         LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, field_room(p, j, f), &message->batch.data[f]));
+    return LAM_OK;
+}
+
+/* The slots inside a device: its blocks read one and write the other, by turns. */
+static lam_status allocate_turns(struct lam_pipeline *p, struct worker *w) {
+    for (int t = 0; t < lam_stage_turns(w->stage.count); t++)
+        for (int f = 0; f < LAM_MAX_FIELDS; f++) {
+            size_t bytes = f == 0 ? turn_bytes(p, w) : field_room(p, w->first_block, f);
+            LAM_TRY(lam_device_alloc(w->stage.device, LAM_MEMORY_QUEUE, bytes, &w->turn[t][f]));
+        }
+    for (int i = 1; i < w->stage.count; i++)
+        memcpy(p->links[w->first_block + i].messages[0].batch.data, w->turn[(i - 1) % 2], sizeof w->turn[0]);
     return LAM_OK;
 }
 
@@ -288,9 +329,9 @@ static lam_status allocate_versions(struct lam_pipeline *p, int j, struct lam_de
 /* Links and versions of this process's blocks, and those that other ranks have a part in. */
 static lam_status allocate_links(struct lam_pipeline *p) {
     int first = lam_pipeline_first_block(p), end = lam_pipeline_end_block(p);
-    for (int j = first; j < p->blocks && j <= end; j++)
-        for (int i = 0; j > 0 && (j < end || is_outgoing(p, j)) && i < lam_queue_slots(p->links[j].queue);
-             i++)
+    for (int d = p->first_device; d < p->end_device; d++) LAM_TRY(allocate_turns(p, &p->workers[d]));
+    for (int j = first > 0 ? first : 1; j < p->blocks && (j < end || is_outgoing(p, j)); j++)
+        for (int i = 0; !p->links[j].inside && i < lam_queue_slots(p->links[j].queue); i++)
             LAM_TRY(allocate_slot(p, j, &p->links[j].messages[i]));
     for (int j = first; j < end; j++)
         LAM_TRY(allocate_versions(p, j, lam_block_device(p->options.blocks[j])));
@@ -480,7 +521,7 @@ void lam_pipeline_stop(struct lam_pipeline *p) {
 /* End to end, the first slot's data are the whole batch's. */
 static void destroy_link(struct link *link) {
     for (int i = 0; link->queue && link->messages && i < lam_queue_slots(link->queue); i++) {
-        for (int f = 0; f < LAM_MAX_FIELDS && (i == 0 || !link->back); f++)
+        for (int f = 0; f < LAM_MAX_FIELDS && !link->inside && (i == 0 || !link->back); f++)
             lam_device_free(link->device, link->messages[i].batch.data[f]);
         free(link->messages[i].indices);
     }
@@ -506,7 +547,13 @@ void lam_pipeline_destroy(struct lam_pipeline *p) {
         if (p->links) destroy_link(&p->links[j]);
         lam_block_on_output(p->options.blocks[j], NULL, NULL);
     }
-    for (int d = 0; d < p->devices; d++) lam_stage_free(&p->workers[d].stage);
+    for (int d = 0; d < p->devices; d++) {
+        for (int f = 0; f < LAM_MAX_FIELDS; f++) {
+            lam_device_free(p->workers[d].stage.device, p->workers[d].turn[0][f]);
+            lam_device_free(p->workers[d].stage.device, p->workers[d].turn[1][f]);
+        }
+        lam_stage_free(&p->workers[d].stage);
+    }
     free(p->workers);
     free(p->device_of);
     free(p->links);

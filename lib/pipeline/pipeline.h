@@ -28,7 +28,8 @@
  *
  * Memory. End-to-end pipelines keep one batch of activations and one of gradients between two devices. Else, between two
  * blocks on different devices stand queue + 1 slots (one is being filled while `queue` wait or are
- * worked on), on the same device one; they belong to the receiver's device, kind "queue". Between CPU devices a slot is the very
+ * worked on); they belong to the receiver's device, kind "queue". Blocks of one device take turns, so two slots serve all of
+ * them: each block reads one and writes the other. Between CPU devices a slot is the very
  * memory that the sender's last op writes and the receiver's first op reads.
  *
  * Ranks. With a transport, the stage of device r runs in rank r, and this process works for the stage of its own rank alone. All
@@ -108,6 +109,12 @@ const struct lam_stage *lam_pipeline_stage(const struct lam_pipeline *pipeline, 
 struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *pipeline, int device);
 /* What this process needs of it. */
 lam_status lam_pipeline_allocate(struct lam_pipeline *pipeline);
+
+/* What lam_pipeline_memory is made of, known before there are blocks (SEQUENTIAL and PPLL): slots before a block whose
+ * predecessor is on another device; bytes of a slot beside the activation; versions of what a twin follows. */
+int lam_pipeline_slots(enum lam_pipeline_schedule schedule, int queue);
+size_t lam_pipeline_slot_fields(const struct lam_network *network, int batch);
+int lam_pipeline_versions(int ema_lag);
 
 /* After `step` updates: how many versions before the present one block `block`'s twins have still to read, the lesser
  * of step and ema_lag; 0 where it has no twins. */
