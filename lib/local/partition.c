@@ -103,6 +103,13 @@ static struct lam_partition_search prepare(const struct lam_partition_problem *p
     return search;
 }
 
+lam_status lam_partition_prepare(const struct lam_partition_problem *problem,
+                                 struct lam_partition_search *search) {
+    LAM_TRY(check(problem));
+    *search = prepare(problem);
+    return LAM_OK;
+}
+
 static lam_status ask_bytes(struct lam_partition_search *search) {
     const struct lam_partition_problem *problem = search->problem;
     size_t row = (size_t)(search->spare + 1);
@@ -165,8 +172,8 @@ static lam_status too_large(const struct lam_partition_search *search) {
 
 /* ---- the result ---- */
 
-static void fill_in(const struct lam_partition_problem *problem, const int *last_unit, const int *device_of,
-                    struct lam_partition *partition) {
+void lam_partition_fill_in(const struct lam_partition_problem *problem, const int *last_unit,
+                           const int *device_of, struct lam_partition *partition) {
     *partition = (struct lam_partition){.blocks = problem->blocks, .devices = problem->devices};
     for (int b = 0, unit = 0; b < problem->blocks; b++) {
         double seconds = aux_seconds(problem, last_unit[b]);
@@ -204,7 +211,7 @@ lam_status lam_partition_profiled(const struct lam_partition_problem *problem,
     int last_unit[LAM_MAX_BLOCKS], device_of[LAM_MAX_BLOCKS];
     lam_status status = solve(&search, last_unit, device_of);
     free(search.bytes);
-    if (status == LAM_OK) fill_in(problem, last_unit, device_of, partition);
+    if (status == LAM_OK) lam_partition_fill_in(problem, last_unit, device_of, partition);
     return status;
 }
 

@@ -89,6 +89,13 @@ static inline size_t lam_partition_limit(const struct lam_partition_problem *pro
     return problem->limits ? problem->limits[device] : 0;
 }
 
+/* partition.c: checks a problem and turns it into exact numbers; search->problem is the problem itself. */
+lam_status lam_partition_prepare(const struct lam_partition_problem *problem,
+                                 struct lam_partition_search *search);
+/* partition.c: what is told of a partition, from its last units and devices. */
+void lam_partition_fill_in(const struct lam_partition_problem *problem, const int *last_unit,
+                           const int *device_of, struct lam_partition *partition);
+
 /* partition_search.c: the optimum for an aim. *found: whether there is any partition. */
 lam_status lam_partition_search_run(const struct lam_partition_search *search, enum lam_partition_aim aim,
                                     int *last_unit, int *device, bool *found);
