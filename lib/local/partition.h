@@ -75,11 +75,15 @@ lam_status lam_partition_uniform(const struct lam_partition_problem *problem,
 
 /* "3,7,11": the last units of all blocks but the last, as numbers or unit names ("layer1.2,layer2.1"),
  * rising; "" for a single block. problem->blocks 0: as many blocks as the list says; else they must
- * agree. Blocks go to devices as lam_partition_fixed would put them. LAM_ERR_INVALID, or
+ * agree. Blocks go to devices as lam_partition_fixed would put them, or, where a slash stands for a comma or behind the list
+ * ("3,7/11", "3,7,11/"), the block behind it is the first of the next device; then memory is left out. LAM_ERR_INVALID, or
  * LAM_ERR_NOT_FOUND for a name that no unit has, name the bad entry and what it may be (the nearest
  * name); LAM_ERR_UNSUPPORTED where may_cut forbids a cut. */
 lam_status lam_partition_parse(const char *text, const struct lam_partition_problem *problem,
                                struct lam_partition *partition);
+
+/* What lam_partition_parse reads back to the same partition, with slashes. Caller frees; NULL: no memory. */
+char *lam_partition_text(const struct lam_partition *partition);
 
 /* Fixed cuts (a paper's, or a list's) put on devices so that the slowest one is least slow, within the
  * limits; then with the most blocks on the first device, on the second, ...; fills everything else in.

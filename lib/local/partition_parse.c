@@ -1,11 +1,11 @@
-/* Cuts written by hand: "3,7,11" or "layer1.2,layer2.1". */
+/* Cuts written by hand: "3,7,11" or "layer1.2,layer2.1", or with devices: "3,7/11", "3,7,11/". */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/files.h"
-#include "local/partition.h"
+#include "local/partition_runs.h"
 
 /* [text, text + length) without the blanks around it. */
 struct entry {
@@ -103,25 +103,68 @@ static lam_status read_entry(const char *text, size_t length, const struct lam_p
     return check_place(&entry, problem, count ? last_unit[count - 1] : -1, last_unit[count]);
 }
 
+/* A list: last units of all blocks but the last, and the device of each block where slashes tell them. */
+struct cuts {
+    int last_unit[LAM_MAX_BLOCKS], device[LAM_MAX_BLOCKS];
+    int count, slashes;
+};
+
+static lam_status read_cuts(const char *text, const struct lam_partition_problem *problem,
+                            struct cuts *cuts) {
+    bool more = text[strspn(text, " \t")] != 0;
+    while (more) {
+        size_t length = strcspn(text, ",/");
+        LAM_TRY(read_entry(text, length, problem, cuts->last_unit, cuts->count));
+        cuts->device[cuts->count++] = cuts->slashes;
+        more = text[length] == ',' || (text[length] == '/' && text[length + 1]);
+        cuts->slashes += text[length] == '/';
+        text += length + 1;
+    }
+    cuts->device[cuts->count] = cuts->slashes; /* of the last block */
+    return LAM_OK;
+}
+
+/* Devices as they were given. */
+static lam_status take_devices(const struct cuts *cuts, const struct lam_partition_problem *problem,
+                               struct lam_partition *partition) {
+    struct lam_partition_search search;
+    struct lam_partition_problem listed = *problem;
+    listed.blocks = cuts->count + 1;
+    if (cuts->slashes + 1 != problem->devices)
+        return lam_fail(LAM_ERR_INVALID, "the partition's slashes make parts for %d devices, but there %s %d",
+                        cuts->slashes + 1, problem->devices == 1 ? "is" : "are", problem->devices);
+    LAM_TRY(lam_partition_prepare(&listed, &search));
+    int last_unit[LAM_MAX_BLOCKS];
+    memcpy(last_unit, cuts->last_unit, sizeof last_unit);
+    last_unit[cuts->count] = problem->units - 1;
+    lam_partition_fill_in(&listed, last_unit, cuts->device, partition);
+    return LAM_OK;
+}
+
 lam_status lam_partition_parse(const char *text, const struct lam_partition_problem *problem,
                                struct lam_partition *partition) {
     if (problem->units < 1 || problem->units > LAM_MAX_UNITS)
         return lam_fail(LAM_ERR_INVALID, "%d units cannot be partitioned; 1 to %d can", problem->units,
                         LAM_MAX_UNITS);
-    int last_unit[LAM_MAX_BLOCKS], count = 0;
-    bool more = text[strspn(text, " \t")] != 0;
-    while (more) {
-        size_t length = strcspn(text, ",");
-        LAM_TRY(read_entry(text, length, problem, last_unit, count));
-        count++;
-        more = text[length] == ',';
-        text += length + 1;
-    }
-    if (problem->blocks && problem->blocks != count + 1)
+    struct cuts cuts = {.count = 0};
+    LAM_TRY(read_cuts(text, problem, &cuts));
+    if (problem->blocks && problem->blocks != cuts.count + 1)
         return lam_fail(LAM_ERR_INVALID,
-                        "the partition's %d last unit%s make %d block%s, but %d were asked for", count,
-                        count == 1 ? "" : "s", count + 1, count ? "s" : "", problem->blocks);
+                        "the partition's %d last unit%s make %d block%s, but %d were asked for", cuts.count,
+                        cuts.count == 1 ? "" : "s", cuts.count + 1, cuts.count ? "s" : "", problem->blocks);
+    if (cuts.slashes) return take_devices(&cuts, problem, partition);
     struct lam_partition_problem listed = *problem;
-    listed.blocks = count + 1;
-    return lam_partition_fixed(last_unit, &listed, partition);
+    listed.blocks = cuts.count + 1;
+    return lam_partition_fixed(cuts.last_unit, &listed, partition);
+}
+
+char *lam_partition_text(const struct lam_partition *partition) {
+    char text[LAM_MAX_BLOCKS * 5] = "";
+    size_t used = 0;
+    for (int b = 0; b + 1 < partition->blocks; b++) {
+        bool moves = partition->device[b + 1] != partition->device[b], ends = b + 2 == partition->blocks;
+        const char *behind = moves ? "/" : ends ? "" : ",";
+        used += (size_t)snprintf(text + used, sizeof text - used, "%d%s", partition->last_unit[b], behind);
+    }
+    return strdup(text);
 }

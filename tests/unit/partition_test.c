@@ -672,6 +672,34 @@ static void lists_agree_with_the_problem(void **state) {
     assert_int_equal(got.blocks, 77);
 }
 
+/* Slashes say where a device begins; text and partition go both ways. */
+static void slashes_say_where_a_device_begins(void **state) {
+    (void)state;
+    static const char *const texts[] = {"1/2,4", "1,2,4/", "0/1/", "3", "0,1,2,3"};
+    static const char *const devices[] = {"0 1 1 1", "0 0 0 1", "0 1 2", "0 0", "0 0 0 0 0"};
+    static const int counts[] = {2, 2, 3, 1, 1};
+    const double work[] = {1, 1, 1, 1, 1, 9};
+    struct lam_partition_problem p = {.units = 6, .unit_seconds = work};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct lam_partition got;
+        char list[32] = "", *text;
+        size_t used = 0;
+        p.devices = counts[i];
+        assert_int_equal(lam_partition_parse(texts[i], &p, &got), LAM_OK);
+        for (int k = 0; k < got.blocks; k++)
+            used += (size_t)snprintf(list + used, sizeof list - used, k ? " %d" : "%d", got.device[k]);
+        assert_string_equal(list, devices[i]);
+        text = lam_partition_text(&got);
+        assert_string_equal(text, texts[i]);
+        free(text);
+    }
+    struct lam_partition got;
+    p.devices = 2;
+    check_text(lam_partition_parse("1/2/", &p, &got), LAM_ERR_INVALID,
+               "parts for 3 devices, but there are 2");
+    check_text(lam_partition_parse("1//2", &p, &got), LAM_ERR_INVALID, "entry 2 of the partition is empty");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_optimum_is_that_of_enumeration),
@@ -689,6 +717,7 @@ int main(void) {
         cmocka_unit_test(lists_of_numbers_and_names_are_read),
         cmocka_unit_test(bad_lists_name_the_entry),
         cmocka_unit_test(lists_agree_with_the_problem),
+        cmocka_unit_test(slashes_say_where_a_device_begins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
