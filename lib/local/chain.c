@@ -6,21 +6,13 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "base/rng.h"
+#include "local/chain_internal.h"
 #include "local/profile.h"
-#include "local/stage.h"
 
 enum { MOST_MOVES = 3 }; /* of a profiled cut, after it was run */
 
-/* What choosing a cut works on. */
-struct chooser {
-    const struct lam_chain_options *options;
-    struct lam_partition_problem problem;
-    double *unit, *aux; /* seconds, or FLOPs */
-    char **names;
-    size_t *limits;
-    bool *may_cut; /* a block of nothing but the head would have nothing to learn */
-};
 
 /* ---- blocks ---- */
 
@@ -70,6 +62,7 @@ void lam_chain_destroy(struct lam_chain *chain) {
 
 static void close_chooser(struct chooser *c) {
     for (int u = 0; c->names && u < c->options->network->units; u++) free(c->names[u]);
+    lam_fit_destroy(c->fit);
     free(c->names);
     free(c->unit);
     free(c->aux);
@@ -101,6 +94,7 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
                                                 .unit_seconds = c->unit,
                                                 .aux_seconds = c->aux,
                                                 .unit_names = (const char *const *)c->names};
+    if (o->fit) c->problem.blocks = 0;
     return LAM_OK;
 }
 
@@ -109,34 +103,28 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
 /* The name under which the record keeps a cut: all that it depends on. */
 static char *cut_key(const struct chooser *c) {
     const struct lam_chain_options *o = c->options;
-    char *text =
-        lam_format("%d|%d|%d|%d|%s|%g|%d%d%d%d", o->blocks, o->device_count, o->batch, (int)o->precision,
-                   o->aux ? o->aux->name : "-", (double)o->aux_options.ema_momentum, o->aux_options.no_lb,
-                   o->aux_options.no_ema, o->aux_options.fixed_mix, o->aux_options.depth);
+    char *text = lam_format("%d|%d|%d|%d|%s|%g|%d%d%d%d", o->fit ? 0 : o->blocks, o->device_count, o->batch,
+                            (int)o->precision, o->aux ? o->aux->name : "-",
+                            (double)o->aux_options.ema_momentum, o->aux_options.no_lb, o->aux_options.no_ema,
+                            o->aux_options.fixed_mix, o->aux_options.depth);
     for (int u = 0; text && u < o->network->units; u++) {
         char *longer = lam_format("%s|%s", text, c->names[u]);
         free(text);
         text = longer;
     }
     for (int d = 0; text && d < o->device_count; d++) {
-        char *longer = lam_format("%s|%s|%zu", text, lam_device_describe(o->devices[d]), c->limits[d]);
+        char *longer = lam_format("%s|%s|%zu", text, lam_device_describe(o->devices[d]),
+                                  lam_device_limit(o->devices[d]));
         free(text);
         text = longer;
     }
-    char *key =
-        text ? lam_format("cut %016llx into %d", (unsigned long long)lam_hash_text(text), o->blocks) : NULL;
+    unsigned long long hash = text ? lam_hash_text(text) : 0;
+    char *key = !text    ? NULL
+                : o->fit ? lam_format("cut %016llx to fit %zu %d %d", hash, o->room.data, o->room.slots,
+                                      o->room.versions)
+                         : lam_format("cut %016llx into %d", hash, o->blocks);
     free(text);
     return key;
-}
-
-static char *cuts_text(const struct lam_partition *cut) {
-    char *text = strdup("");
-    for (int j = 0; text && j + 1 < cut->blocks; j++) {
-        char *longer = lam_format("%s%s%d", text, j ? "," : "", cut->last_unit[j]);
-        free(text);
-        text = longer;
-    }
-    return text;
 }
 
 /* Runs the chain as it is cut now; *slowest: seconds of the slowest device. Units of each block get the time that they
@@ -158,65 +146,110 @@ static lam_status run_cut(struct chooser *c, struct lam_chain *chain, double *sl
     return LAM_OK;
 }
 
-/* On one device all cuts take about the same time; alike blocks need the least memory. */
-static lam_status cut_by_times(const struct chooser *c, struct lam_partition *partition) {
+/* Without memory in mind. On one device all cuts take about the same time; alike blocks need the least memory. */
+static lam_status cut_by_times_alone(const struct chooser *c, struct lam_partition *partition) {
     return c->options->device_count == 1 ? lam_partition_uniform(&c->problem, partition)
                                          : lam_partition_profiled(&c->problem, partition);
 }
 
-/* Measures units, cuts, runs the cut, corrects the units' times by that, and cuts again, until nothing gets faster. */
-static lam_status profile(struct chooser *c, struct lam_chain *chain) {
+/* Most fastest cuts fit, so memory is looked at only then. */
+static lam_status cut_by_times(struct chooser *c, struct lam_chain *chain) {
+    bool fits = false;
+    if (!c->options->fit) {
+        LAM_TRY(cut_by_times_alone(c, &chain->partition));
+        LAM_TRY(lam_chain_cut_fits(c, &chain->partition, &fits));
+    }
+    return fits ? LAM_OK : lam_chain_cut_in_limits(c, chain);
+}
+
+/* Where memory is short for measuring, FLOPs stand for times. */
+static lam_status measure_units(struct chooser *c) {
     struct lam_chain_options measured = *c->options;
     if (measured
             .micro_batches) { /* units cost what they cost in local learning, auxiliary networks nothing */
         measured.micro_batches = 0;
         LAM_TRY(lam_aux_find("dgl", &measured.aux));
     }
-    LAM_TRY(lam_profile_units(&measured, c->unit, c->aux));
+    c->seconds = true;
+    lam_status status = lam_profile_units(&measured, c->unit, c->aux);
+    if (status == LAM_ERR_MEMORY_LIMIT) {
+        lam_log(LAM_LOG_NOTICE, "too little memory to measure units in; the network is cut by FLOPs");
+        c->seconds = false;
+        status = lam_profile_flops(c->options, c->unit, c->aux);
+    }
     for (int u = 0; c->options->micro_batches && u < measured.network->units; u++) c->aux[u] = 0;
-    LAM_TRY(cut_by_times(c, &chain->partition));
+    return status;
+}
+
+/* The best so far with the times as they are known now. */
+static void weigh_again(const struct chooser *c, struct lam_partition *partition) {
+    struct lam_partition_problem problem = c->problem;
+    struct lam_partition now = *partition;
+    problem.blocks = now.blocks;
+    lam_partition_fill_in(&problem, now.last_unit, now.device, partition);
+}
+
+/* Measures units, cuts, runs the cut, corrects the units' times by that, and cuts again, until nothing gets faster. */
+static lam_status profile(struct chooser *c, struct lam_chain *chain) {
+    LAM_TRY(measure_units(c));
+    LAM_TRY(cut_by_times(c, chain));
+    if (c->options->device_count == 1 || c->options->micro_batches || !c->seconds) return LAM_OK;
     struct lam_partition best = chain->partition;
-    if (c->options->device_count == 1 || c->options->micro_batches) return LAM_OK;
     double least = 1e30;
     for (int move = 0; move < MOST_MOVES; move++) {
         double slowest;
-        LAM_TRY(run_cut(c, chain, &slowest));
+        struct lam_partition cut = chain->partition;
+        lam_status status = run_cut(c, chain, &slowest);
+        if (status == LAM_ERR_MEMORY_LIMIT) break; /* to run it alone takes more than it may */
+        LAM_TRY(status);
         if (slowest < least) {
             least = slowest;
-            LAM_TRY(lam_partition_fixed(chain->partition.last_unit, &c->problem, &best));
+            best = cut;
         }
-        struct lam_partition next;
-        LAM_TRY(cut_by_times(c, &next));
-        if (!memcmp(next.last_unit, chain->partition.last_unit, sizeof *next.last_unit * (size_t)next.blocks))
+        weigh_again(c, &best);
+        LAM_TRY(cut_by_times(c, chain));
+        if (chain->partition.blocks == cut.blocks &&
+            !memcmp(chain->partition.last_unit, cut.last_unit, sizeof *cut.last_unit * (size_t)cut.blocks))
             break;
-        chain->partition = next;
     }
     chain->partition = best;
     return LAM_OK;
 }
 
-static lam_status cut_profiled(struct chooser *c, struct lam_chain *chain) {
-    enum lam_tuning_mode mode = lam_tuning_mode(c->options->tuning);
-    char *key = cut_key(c), *text = NULL;
-    const char *known = key ? lam_tuning_get(c->options->tuning, key) : NULL;
-    lam_status status = key ? LAM_OK : lam_no_memory();
-    if (status == LAM_OK && known) {
-        status = lam_partition_parse(known, &c->problem, &chain->partition);
-        snprintf(chain->why, sizeof chain->why, "profiled before");
-    } else if (status == LAM_OK && mode == LAM_TUNING_MEASURE) {
-        status = profile(c, chain);
-        if (status == LAM_OK && !(text = cuts_text(&chain->partition))) status = lam_no_memory();
-        if (status == LAM_OK) status = lam_tuning_set(c->options->tuning, key, text);
-        snprintf(chain->why, sizeof chain->why, "profiled: least time of the slowest device");
-    } else if (status == LAM_OK) {
-        status = lam_profile_flops(c->options, c->unit, c->aux);
-        if (status == LAM_OK) status = cut_by_times(c, &chain->partition);
-        snprintf(chain->why, sizeof chain->why,
-                 "least FLOPs of the busiest device, auxiliary networks counted");
-    }
-    free(key);
+/* Keeps the cut in the record; one block is none. */
+static lam_status record_cut(const struct chooser *c, const char *key, const struct lam_partition *cut) {
+    if (cut->blocks == 1) return LAM_OK;
+    char *text = lam_partition_text(cut);
+    lam_status status = text ? lam_tuning_set(c->options->tuning, key, text) : lam_no_memory();
     free(text);
     return status;
+}
+
+static lam_status cut_measured(struct chooser *c, struct lam_chain *chain) {
+    char *key = cut_key(c);
+    if (!key) return lam_no_memory();
+    const char *known = c->again ? NULL : lam_tuning_get(c->options->tuning, key);
+    lam_status status = LAM_OK;
+    if (known) {
+        status = lam_profile_flops(c->options, c->unit, c->aux);
+        if (status == LAM_OK) status = lam_partition_parse(known, &c->problem, &chain->partition);
+    } else {
+        status = profile(c, chain);
+        if (status == LAM_OK) status = record_cut(c, key, &chain->partition);
+    }
+    c->known = known != NULL;
+    free(key);
+    return status;
+}
+
+static lam_status cut_profiled(struct chooser *c, struct lam_chain *chain) {
+    if (lam_tuning_mode(c->options->tuning) == LAM_TUNING_MEASURE) {
+        LAM_TRY(cut_measured(c, chain));
+    } else {
+        LAM_TRY(lam_profile_flops(c->options, c->unit, c->aux));
+        LAM_TRY(cut_by_times(c, chain));
+    }
+    return lam_chain_explain(c, chain);
 }
 
 /* ---- choosing ---- */
@@ -251,10 +284,13 @@ static lam_status cut_by_list(struct chooser *c, struct lam_chain *chain) {
 static lam_status choose(struct chooser *c, struct lam_chain *chain) {
     bool chosen_here = !c->options->partition || !strcmp(c->options->partition, "profiled") ||
                        !strcmp(c->options->partition, "uniform");
+    chosen_here |= c->options->fit;
     if (chosen_here) c->problem.may_cut = c->may_cut;
     const char *how = c->options->partition ? c->options->partition : "profiled";
-    if (c->options->blocks == 1) {
+    if (c->options->fit && c->options->aux) return cut_profiled(c, chain);
+    if (c->options->blocks == 1 || c->options->fit) {
         int last = c->options->network->units - 1;
+        c->problem.blocks = 1;
         return lam_partition_fixed(&last, &c->problem, &chain->partition);
     }
     if (!strcmp(how, "profiled")) return cut_profiled(c, chain);
@@ -263,13 +299,39 @@ static lam_status choose(struct chooser *c, struct lam_chain *chain) {
     return cut_by_list(c, chain);
 }
 
+static lam_status cut_and_create(struct chooser *c, struct lam_chain *chain) {
+    LAM_TRY(choose(c, chain));
+    return create_blocks(c->options, chain);
+}
+
+/* Whether the cut is to be chosen within the limits. */
+static bool is_limited(const struct lam_chain_options *o) {
+    bool profiled = !o->partition || !strcmp(o->partition, "profiled");
+    return o->fit || (profiled && o->blocks > 1 && o->aux && !o->micro_batches && !o->evaluation_only);
+}
+
+/* Kernels that were measured may take more than those that the cut was sought with. */
+static lam_status create_in_limits(struct chooser *c, struct lam_chain *chain) {
+    LAM_TRY(cut_and_create(c, chain));
+    while (!lam_chain_is_within(c, chain)) {
+        if (!c->options->aux) return lam_chain_cannot_fit(c, chain);
+        if (c->tries++ == MOST_MOVES)
+            return lam_fail(LAM_ERR_MEMORY_LIMIT, "measured kernels take more than the memory limit");
+        lam_chain_tighten(c, chain);
+        destroy_blocks(chain);
+        c->again = true;
+        LAM_TRY(cut_and_create(c, chain));
+    }
+    return LAM_OK;
+}
+
 lam_status lam_chain_create(const struct lam_chain_options *options, struct lam_chain *chain) {
     struct chooser chooser;
     memset(chain, 0, sizeof *chain);
     lam_status status = open_chooser(&chooser, options);
-    if (status == LAM_OK) status = choose(&chooser, chain);
+    if (status == LAM_OK)
+        status = is_limited(options) ? create_in_limits(&chooser, chain) : cut_and_create(&chooser, chain);
     close_chooser(&chooser);
-    if (status == LAM_OK) status = create_blocks(options, chain);
     if (status != LAM_OK) lam_chain_destroy(chain);
     return status;
 }
