@@ -13,7 +13,6 @@
 
 enum { MOST_MOVES = 3 }; /* of a profiled cut, after it was run */
 
-
 /* ---- blocks ---- */
 
 /* Micro-batches that a block has between forward and backward at once; `left`: blocks from it to the last. */

@@ -56,10 +56,6 @@ struct fit {
 
 static const int64_t NO_WAY = INT64_MAX / 4;
 
-static lam_status out_of_memory(void) {
-    return lam_fail(LAM_ERR_NO_MEMORY, "out of memory for partitions");
-}
-
 /* ---- inner ---- */
 
 static size_t add(size_t a, size_t b) {
@@ -90,7 +86,7 @@ static lam_status push_way(struct inner *inner, const struct way *way, uint32_t 
     if (inner->count == inner->capacity) {
         size_t capacity = inner->capacity ? inner->capacity * 2 : 4096;
         struct way *ways = capacity < NONE ? realloc(inner->ways, capacity * sizeof *ways) : NULL;
-        if (!ways) return out_of_memory();
+        if (!ways) return lam_no_memory();
         inner->ways = ways;
         inner->capacity = capacity;
     }
@@ -103,7 +99,7 @@ static lam_status make_room(struct list *list) {
     if (list->count < list->capacity) return LAM_OK;
     int capacity = list->capacity ? list->capacity * 2 : 64;
     uint32_t *way = realloc(list->way, (size_t)capacity * sizeof *way);
-    if (!way) return out_of_memory();
+    if (!way) return lam_no_memory();
     list->way = way;
     list->capacity = capacity;
     return LAM_OK;
@@ -306,7 +302,7 @@ static lam_status open_fit(struct fit *fit) {
     fit->slowest = calloc(states, sizeof *fit->slowest);
     fit->cost = calloc(states, sizeof *fit->cost);
     fit->taken = calloc(states, sizeof *fit->taken);
-    if (!fit->best || !fit->slowest || !fit->cost || !fit->taken) return out_of_memory();
+    if (!fit->best || !fit->slowest || !fit->cost || !fit->taken) return lam_no_memory();
     for (size_t i = 0; i < best; i++) fit->best[i] = NONE;
     return LAM_OK;
 }
@@ -342,7 +338,7 @@ lam_status lam_partition_in_memory(const struct lam_partition_problem *problem,
     struct lam_partition_problem checked = *problem;
     if (checked.blocks == 0) checked.blocks = checked.devices;
     struct fit *fit = calloc(1, sizeof *fit);
-    if (!fit) return out_of_memory();
+    if (!fit) return lam_no_memory();
     fit->room = room;
     fit->counted = problem->blocks > 0;
     fit->most = problem->blocks;

@@ -186,6 +186,7 @@ static lam_status finish(struct batch_run *r, const struct message *first, const
                                      .batch = batch,
                                      .step = first->step,
                                      .loss = (float)r->loss};
+    told.gradient_norm = lam_optimizer_gradient_norm(lam_block_optimizer(told.of));
     return p->options.step_done ? p->options.step_done(p->options.context, &told) : LAM_OK;
 }
 

@@ -67,7 +67,7 @@ static lam_status time_steps(struct run *run, FILE *out) {
 static void print_blocks(const struct run *run, FILE *out) {
     const struct lam_network *network = run->task->network(run->state);
     char name[48], bytes[32];
-    if (run->chain.count > 1) fprintf(out, "cut         %s\n", run->chain.why);
+    if (*run->chain.why) fprintf(out, "cut         %s\n", run->chain.why);
     fprintf(out, "%-28s %-9s %5s %11s %15s %15s %12s\n", "block", "device", "units", "parameters",
             "forward GFLOP", "training GFLOP", "activations");
     for (int j = 0; j < run->chain.count; j++) {
@@ -92,7 +92,8 @@ static lam_status plan(struct lam_settings *settings, FILE *out) {
                                   .own = settings->own,
                                   .options = &settings->options,
                                   .recorded = settings->recorded,
-                                  .out = out};
+                                  .out = out,
+                                  .explain = true};
     struct run run = {
         .setup = &setup, .task = setup.task, .config = setup.config, .folder = {.lock = -1}, .head = true};
     lam_status status = lam_run_prepare(&run);

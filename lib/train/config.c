@@ -117,6 +117,9 @@ static const struct lam_option table[] = {
     ROW("transport", CHOICE, transport, "threads", GROUP, .choices = transports,
         .flags = LAM_OPTION_RESUMABLE | LAM_OPTION_MACHINE,
         .help = "ppll: devices are threads of one process, or ranks that mpirun starts, one for each"),
+    ROW("fit-memory", TEXT, fit_memory, "", GROUP, .placeholder = "BYTES,...", .flags = LAM_OPTION_RESUMABLE,
+        .help = "cut into as many blocks as it takes to stay within so much memory per device; needs a local "
+                "--method, and stands for --blocks, --partition and --memory-limit"),
     ROW("tuning", CHOICE, tuning, "measure", GROUP, .choices = tunings,
         .help = "how kernels are chosen: by rules of shape, or by trying them once"),
 #undef GROUP
@@ -163,6 +166,33 @@ static bool is_list(const char *partition) {
            strcmp(partition, "uniform") != 0;
 }
 
+bool lam_config_fits(const struct lam_config *config) {
+    return *config->fit_memory && !config->resume;
+}
+
+/* What --fit-memory finds out cannot be given beside it. */
+static lam_status check_fit(const struct lam_config *config) {
+    if (!lam_config_fits(config)) return LAM_OK;
+    if (config->blocks != 1)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--fit-memory finds how many blocks there must be; leave --blocks %lld out, or use "
+                        "--memory-limit",
+                        (long long)config->blocks);
+    if (strcmp(config->partition, "profiled") != 0)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--fit-memory finds where blocks are cut; leave --partition %.60s out, or use "
+                        "--memory-limit",
+                        config->partition);
+    if (*config->memory_limit)
+        return lam_fail(LAM_ERR_INVALID, "--fit-memory is the memory limit, too; leave --memory-limit out");
+    if (end_to_end(config))
+        return lam_fail(LAM_ERR_INVALID,
+                        "--fit-memory cuts for local learning, --schedule %s trains end to end; use "
+                        "--schedule sequential or ppll",
+                        pipelines[config->schedule]);
+    return LAM_OK;
+}
+
 /* Methods and schedules that do not go together, with what would. */
 static lam_status check_local_learning(const struct lam_config *config) {
     const char *method = methods[config->method], *schedule = pipelines[config->schedule];
@@ -185,6 +215,12 @@ static lam_status check_local_learning(const struct lam_config *config) {
         return lam_fail(LAM_ERR_INVALID, "--transport mpi: goes with --schedule ppll, not with %s", schedule);
     if (config->transport == LAM_TRANSPORT_MPI && config->blocks < 2)
         return lam_fail(LAM_ERR_INVALID, "--transport mpi: one block needs one process; use more --blocks");
+    if (config->transport == LAM_TRANSPORT_MPI && *config->fit_memory)
+        return lam_fail(
+            LAM_ERR_INVALID,
+            "--transport mpi: takes a cut as it is; let lamina plan --fit-memory find one, and give "
+            "its --blocks and --partition");
+    LAM_TRY(check_fit(config));
     if (config->blocks == 1 && is_list(config->partition))
         return lam_fail(LAM_ERR_INVALID, "--partition %.60s: say also how many --blocks that makes",
                         config->partition);
@@ -198,6 +234,7 @@ static lam_status check_devices(const struct lam_config *config) {
     int count;
     LAM_TRY(lam_config_devices(config, &names, &limits, &count));
     lam_config_free_devices(names, limits, count);
+    if (lam_config_fits(config) && config->method != LAM_METHOD_NONE) return LAM_OK; /* blocks come later */
     if (count > config->blocks && config->blocks == 1)
         return lam_fail(
             LAM_ERR_INVALID,
@@ -286,20 +323,28 @@ lam_status lam_config_schedule(const struct lam_config *config, uint64_t steps_p
     return LAM_OK;
 }
 
-static lam_status parse_limits(const char *text, size_t *limits, int count) {
+static lam_status parse_limits(const char *option, const char *text, size_t *limits, int count) {
     char copy[1024];
-    if (strlen(text) >= sizeof copy) return lam_fail(LAM_ERR_INVALID, "--memory-limit: is too long");
+    if (strlen(text) >= sizeof copy) return lam_fail(LAM_ERR_INVALID, "%s: is too long", option);
     strcpy(copy, text);
     int given = 0;
     for (char *rest = copy, *part; *text && (part = strsep(&rest, ",")); given++) {
         uint64_t bytes;
         lam_status status = lam_bytes_parse(part, &bytes);
-        if (status != LAM_OK) return lam_fail_in(status, "--memory-limit");
+        if (status != LAM_OK) return lam_fail_in(status, option);
         if (given < count) limits[given] = (size_t)bytes;
     }
     if (given > 1 && given != count)
-        return lam_fail(LAM_ERR_INVALID, "--memory-limit: %d limits for %d devices", given, count);
+        return lam_fail(LAM_ERR_INVALID, "%s: %d limits for %d devices", option, given, count);
     for (int i = 1; given == 1 && i < count; i++) limits[i] = limits[0];
+    return LAM_OK;
+}
+
+static lam_status find_limits(const struct lam_config *config, size_t *limits, int count) {
+    if (!*config->fit_memory) return parse_limits("--memory-limit", config->memory_limit, limits, count);
+    LAM_TRY(parse_limits("--fit-memory", config->fit_memory, limits, count));
+    for (int i = 0; i < count; i++)
+        if (limits[i] == 0) return lam_fail(LAM_ERR_INVALID, "--fit-memory: nothing fits 0 bytes");
     return LAM_OK;
 }
 
@@ -307,10 +352,11 @@ static lam_status parse_limits(const char *text, size_t *limits, int count) {
 static lam_status device_names(const struct lam_config *config, const char *text, char ***names, int *count) {
     LAM_TRY(lam_device_list_parse(text, names, count));
     int first, last;
-    bool pipeline = config->schedule != LAM_PIPELINE_SEQUENTIAL && config->blocks > 1;
+    bool fits = lam_config_fits(config) && config->method != LAM_METHOD_NONE;
+    bool pipeline = config->schedule != LAM_PIPELINE_SEQUENTIAL && (config->blocks > 1 || fits);
     if (!pipeline || *count != 1 || strcmp(config->devices, "auto") != 0) return LAM_OK;
     if (sscanf((*names)[0], "cpu:%d-%d", &first, &last) != 2) return LAM_OK;
-    int cores = last - first + 1, devices = config->blocks < cores ? (int)config->blocks : cores;
+    int cores = last - first + 1, devices = !fits && config->blocks < cores ? (int)config->blocks : cores;
     char list[4096];
     size_t used = 0;
     for (int d = 0; d < devices && used < sizeof list; d++) {
@@ -339,7 +385,7 @@ lam_status lam_config_devices(const struct lam_config *config, char ***names, si
     }
     LAM_TRY(device_names(config, text, names, count));
     *limits = calloc((size_t)*count, sizeof **limits);
-    lam_status status = *limits ? parse_limits(config->memory_limit, *limits, *count) : lam_no_memory();
+    lam_status status = *limits ? find_limits(config, *limits, *count) : lam_no_memory();
     if (status == LAM_OK) return LAM_OK;
     for (int i = 0; i < *count; i++) free((*names)[i]);
     free(*names);

@@ -40,7 +40,7 @@ struct lam_config {
     double lr_end, lr_gamma, warmup_epochs;
     char *milestones;
     /* Devices */
-    char *devices, *memory_limit;
+    char *devices, *memory_limit, *fit_memory;
     int64_t threads;
     int transport; /* enum lam_transport_choice */
     int tuning;    /* enum lam_tuning_mode: FIXED or MEASURE */
@@ -69,7 +69,11 @@ struct lam_optimizer_options lam_config_optimizer(const struct lam_config *confi
 lam_status lam_config_schedule(const struct lam_config *config, uint64_t steps_per_epoch,
                                struct lam_schedule *schedule);
 
-/* Device names and their limits in bytes (0 = none), from devices, threads and memory_limit. Free each name
+/* Whether the run is to be cut into as many blocks as fit_memory asks for. A resumed run has its blocks already: there fit_memory
+ * is the limit and no more. */
+bool lam_config_fits(const struct lam_config *config);
+
+/* Device names and their limits in bytes (0 = none), from devices, threads, memory_limit and fit_memory. Free each name
  * and both arrays with free(). */
 lam_status lam_config_devices(const struct lam_config *config, char ***names, size_t **limits, int *count);
 void lam_config_free_devices(char **names, size_t *limits, int count);

@@ -10,17 +10,21 @@ size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch,
     return sample * (size_t)batch * (size_t)prefetch;
 }
 
-struct lam_forecast lam_forecast_device(const struct lam_pipeline *pipeline, int device, size_t data_bytes) {
-    struct lam_block_memory memory = lam_pipeline_memory(pipeline, device);
-    struct lam_device *of = lam_pipeline_stage(pipeline, device)->device;
-    struct lam_forecast forecast = {.device = of, .limit = lam_device_limit(of)};
-    if (device > 0) data_bytes = 0;
-    forecast.machine = lam_device_total_memory(forecast.device);
+struct lam_forecast lam_forecast_of(const struct lam_device *device, const struct lam_block_memory *memory,
+                                    size_t data_bytes) {
+    struct lam_forecast forecast = {
+        .device = device, .limit = lam_device_limit(device), .machine = lam_device_total_memory(device)};
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++) {
-        forecast.bytes[kind] = memory.bytes[kind] + (kind == LAM_MEMORY_DATA ? data_bytes : 0);
+        forecast.bytes[kind] = memory->bytes[kind] + (kind == LAM_MEMORY_DATA ? data_bytes : 0);
         forecast.total += forecast.bytes[kind];
     }
     return forecast;
+}
+
+struct lam_forecast lam_forecast_device(const struct lam_pipeline *pipeline, int device, size_t data_bytes) {
+    struct lam_block_memory memory = lam_pipeline_memory(pipeline, device);
+    return lam_forecast_of(lam_pipeline_stage(pipeline, device)->device, &memory,
+                           device > 0 ? 0 : data_bytes);
 }
 
 static lam_status check_limit(const struct lam_forecast *forecast) {

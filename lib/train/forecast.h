@@ -14,6 +14,8 @@ struct lam_forecast {
 
 /* data_bytes: of the loader's batches (lam_forecast_loader), on the first device. */
 struct lam_forecast lam_forecast_device(const struct lam_pipeline *pipeline, int device, size_t data_bytes);
+struct lam_forecast lam_forecast_of(const struct lam_device *device, const struct lam_block_memory *memory,
+                                    size_t data_bytes);
 size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch, int prefetch);
 
 /* Whether the devices of a run hold it: each its limit, and all that share one memory (the CPU devices) what

@@ -21,6 +21,7 @@ struct lam_run_setup {
     struct lam_options *options;
     const struct lam_tuning *recorded; /* choices from a saved config; NULL: none */
     FILE *out, *err;                   /* where people look; NULL: nowhere */
+    bool explain;                      /* tell of a chosen cut also what takes a while to find */
 };
 
 struct lam_run_result {

@@ -123,6 +123,11 @@ bool lam_run_stop_asked(const struct run *run);
 /* Of a device of this rank, or as it was last told. */
 struct run_device lam_run_device(const struct run *run, int device);
 
+/* --fit-memory (run_fit.c): writes what was chosen into the options, once there are blocks; says what would be needed at least
+ * where there are none. */
+lam_status lam_run_settle_fit(struct run *run);
+void lam_run_print_least(const struct run *run);
+
 /* The pipeline's callbacks; context: the run. */
 lam_status lam_run_step_done(void *run, const struct lam_pipeline_step *step);
 lam_status lam_run_evaluated(void *run, struct lam_block *block, const struct lam_batch *batch);

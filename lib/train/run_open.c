@@ -63,6 +63,26 @@ static struct lam_aux_options aux_options(const struct lam_config *config) {
         .depth = (int)config->glcan_depth};
 }
 
+static size_t data_bytes(const struct run *run) {
+    const struct lam_network *network = run->task->network(run->state);
+    int batch = (int)run->config->batch, prefetch = (int)run->config->prefetch, count;
+    const struct lam_field *fields = run->task->eval_fields(run->state, &count);
+    size_t training = lam_forecast_loader(network->fields, network->field_count, batch, prefetch);
+    size_t evaluation = lam_forecast_loader(fields, count, batch, prefetch);
+    return training > evaluation ? training : evaluation;
+}
+
+/* What a cut under memory limits must leave room for. */
+static struct lam_chain_room chain_room(const struct run *run) {
+    const struct lam_config *config = run->config;
+    enum lam_pipeline_schedule schedule = (enum lam_pipeline_schedule)config->schedule;
+    return (struct lam_chain_room){
+        .data = data_bytes(run),
+        .slot_fields = lam_pipeline_slot_fields(run->task->network(run->state), (int)config->batch),
+        .slots = lam_pipeline_slots(schedule, (int)config->queue),
+        .versions = lam_pipeline_versions((int)config->ema_lag)};
+}
+
 static lam_status create_chain(struct run *run) {
     const struct lam_config *config = run->config;
     struct lam_chain_options options = {
@@ -71,6 +91,9 @@ static lam_status create_chain(struct run *run) {
         .device_count = run->device_count,
         .blocks = (int)config->blocks,
         .partition = config->partition,
+        .fit = lam_config_fits(config),
+        .explain = run->setup->explain,
+        .room = chain_room(run),
         .aux_options = aux_options(config),
         .micro_batches = end_to_end(run) ? (int)config->micro_batches : 0,
         .all_in_flight = config->schedule == LAM_PIPELINE_GPIPE,
@@ -157,22 +180,14 @@ static char *plan_text(const struct run *run) {
     const struct lam_network *network = run->task->network(run->state);
     const struct lam_config *config = run->config;
     char shape[96];
-    return lam_format("%s|%s|%s|%lld|%lld|%s|%s|%lld|%s|%d|%s|%d", run->task->name, config->model,
+    return lam_format("%s|%s|%s|%lld|%lld|%s|%s|%lld|%s|%d|%s|%d%s%s", run->task->name, config->model,
                       lam_shape_text(network->fields[0].shape, shape, sizeof shape), (long long)config->batch,
                       (long long)(run->drop_last ? 0 : run->samples % config->batch),
                       config->precision ? "bf16" : "f32", lam_method_name(config->method),
                       (long long)config->blocks, config->partition, run->device_count,
                       lam_device_describe(run->devices[run->device_count - 1]),
-                      end_to_end(run) ? (int)config->micro_batches : 0);
-}
-
-static size_t data_bytes(const struct run *run) {
-    const struct lam_network *network = run->task->network(run->state);
-    int batch = (int)run->config->batch, prefetch = (int)run->config->prefetch, count;
-    const struct lam_field *fields = run->task->eval_fields(run->state, &count);
-    size_t training = lam_forecast_loader(network->fields, network->field_count, batch, prefetch);
-    size_t evaluation = lam_forecast_loader(fields, count, batch, prefetch);
-    return training > evaluation ? training : evaluation;
+                      end_to_end(run) ? (int)config->micro_batches : 0, lam_config_fits(config) ? "|" : "",
+                      lam_config_fits(config) ? config->fit_memory : "");
 }
 
 static void print_forecast(const struct run *run, const char *before) {
@@ -201,6 +216,7 @@ static void print_plan(const struct run *run) {
     for (int j = 0; run->chain.count > 1 && j < run->chain.count; j++)
         fprintf(out, "%s on %s\n", lam_block_name(run->chain.blocks[j]),
                 lam_device_name(lam_block_device(run->chain.blocks[j])));
+    if (*run->chain.why && !run->setup->explain) fprintf(out, "cut %s\n", run->chain.why);
     print_forecast(run, "");
 }
 
@@ -346,7 +362,9 @@ lam_status lam_run_prepare(struct run *run) {
     LAM_TRY(open_devices(run));
     LAM_TRY(lam_run_check_ranks(run));
     if (run->device_count > 1) LAM_TRY(lam_trace_create(run->device_count, TRACED_SPANS, &run->trace));
-    LAM_TRY(create_tuned_blocks(run));
+    lam_status status = create_tuned_blocks(run);
+    if (status != LAM_OK) lam_run_print_least(run);
+    LAM_TRY(status);
     size_t told = lam_run_forecast_bytes(run); /* 0: nothing had to be measured, nothing was told */
     make_forecasts(run);
     if (told == 0)
@@ -425,6 +443,7 @@ lam_status lam_run_open(struct run *run) {
     if (config->resume) LAM_TRY(open_resumed(run));
     if (run->nothing_left) return LAM_OK;
     LAM_TRY(lam_run_prepare(run));
+    LAM_TRY(lam_run_settle_fit(run));
     LAM_TRY(make_recipe(run, 0, &run->config_ini));
     LAM_TRY(make_recipe(run, LAM_OPTION_MACHINE, &run->recipe));
     LAM_TRY(lam_run_start_weights(run));

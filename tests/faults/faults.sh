@@ -655,6 +655,74 @@ case_mpi() {
     refused 2 "goes with --schedule ppll" "$bin/classify-train" "${options[@]}" --transport mpi --method dgl --blocks 2
     refused 2 "there is one rank; start it as mpirun -n 4" "$bin/classify-train" "${options[@]}" --transport mpi \
         "${two[@]}" --out none
+
+# Cutting to fit: trains where end to end is refused, needs what was forecast, and takes the very same cut again.
+case_fit_memory() {
+    local start=(--data shapes --model resnet20 --batch 64 --tuning fixed --show 0 --max-steps 4 --devices cpu:0)
+    local t="$bin/classify-train" budget=40000000
+    refused 2 "the limit is 38.1 MiB" "$t" "${start[@]}" --out none --memory-limit $budget
+    refused 2 "end to end needs" "$t" "${start[@]}" --out none --fit-memory $budget
+    [ -e none ] && fail "a refused run left a folder"
+    "$t" "${start[@]}" --method dgl --fit-memory $budget --out fit >log 2>&1 || fail "a run that was cut to fit"
+    local peak=$(perl -ne 'print $1 if /^result:.* peak_bytes=(\d+)/' log)
+    [ "$peak" -le $budget ] || fail "the peak is $peak"
+    [ "$peak" = "$(summary fit forecast_bytes)" ] || fail "the peak $peak is not the forecast $(summary fit forecast_bytes)"
+    grep -qs "\"cpu:0\": $peak\b" fit/summary.json || fail "the summary tells another peak"
+    grep -q "^cut to fit: [0-9]* blocks" log || fail "the cut is not told"
+    grep -Eq '^blocks = [2-9]' fit/config.ini || fail "blocks are not in the config"
+    grep -Eq '^partition = [0-9,]+$' fit/config.ini || fail "the cut is not in the config"
+    grep -q "^memory-limit = $budget" fit/config.ini || fail "the budget is not in the config"
+    # Again from its config; and killed on the way and resumed with the options that it was started with.
+    "$t" --recipe fit/config.ini --out again >log 2>&1 || fail "a rerun"
+    cmp <(tensors fit) <(tensors again) || fail "a rerun gives other weights"
+    diff <(grep -E '^(blocks|partition|memory-limit|fit-memory)' fit/config.ini) \
+        <(grep -E '^(blocks|partition|memory-limit|fit-memory)' again/config.ini) || fail "a rerun is cut differently"
+    "$t" "${start[@]}" --method dgl --fit-memory $budget --checkpoint-steps 1 --out kill >log 2>&1 &
+    local pid=$!
+    for _ in $(seq 3000); do [ -e kill/checkpoints/last.safetensors ] && break; sleep 0.01; done
+    kill -KILL $pid
+    wait $pid 2>/dev/null
+    "$t" "${start[@]}" --method dgl --fit-memory $budget --checkpoint-steps 1 --out kill --resume >log 2>&1 || fail "resume"
+    cmp <(tensors fit) <(tensors kill) || fail "other weights after a resume"
+    "$bin/lamina" eval fit >out 2>log || fail "eval of what was cut to fit"
+    # The budget that the plan calls the least works, and one byte less does not.
+    "$bin/lamina" plan "${start[@]}" --method dgl --fit-memory $budget >log 2>&1 || fail "the plan"
+    local least=$(perl -ne 'print $1 if /the least budget is (\d+)/' log)
+    "$t" "${start[@]}" --method dgl --fit-memory "$least" --out least >log 2>&1 || fail "the least budget"
+    [ "$(summary least forecast_bytes)" -le "$least" ] || fail "the least budget is passed"
+    refused 2 "the least that works is --fit-memory $least" "$t" "${start[@]}" --method dgl --out none \
+        --fit-memory $((least - 1))
+    grep -q "activations" out || fail "the refusal comes without its table"
+    # Two devices, and kernels that are measured.
+    "$t" "${start[@]}" --method glcan --schedule ppll --devices cpu:0,cpu:1 --tuning measure --fit-memory 55M,45M \
+        --out two >log 2>&1 || fail "two devices"
+    grep -q "^partition = .*/" two/config.ini || fail "the cut does not say where the second device begins"
+    perl -0777 -ne 'exit !(/"cpu:0": (\d+),\s*"cpu:1": (\d+)/ && $1 <= 55 * 2**20 && $2 <= 45 * 2**20)' \
+        two/summary.json || fail "a device passed its budget"
+    "$t" --recipe two/config.ini --out two-again >log 2>&1 || fail "a rerun on two devices"
+    cmp <(tensors two) <(tensors two-again) || fail "a rerun on two devices gives other weights"
+}
+
+# What does not go with it, and what is no budget.
+case_fit_input() {
+    make_data data 40 20
+    local start=("$bin/classify-train" --model resnet20 --data cifar10:data --batch 16 --out none --tuning fixed)
+    refused 2 "leave --blocks 4 out" "${start[@]}" --method dgl --fit-memory 50M --blocks 4
+    refused 2 "leave --partition paper out" "${start[@]}" --method dgl --fit-memory 50M --partition paper
+    refused 2 "leave --partition 3,7 out" "${start[@]}" --method dgl --fit-memory 50M --partition 3,7
+    refused 2 "leave --memory-limit out" "${start[@]}" --method dgl --fit-memory 50M --memory-limit 60M
+    refused 2 "trains end to end; use --schedule sequential or ppll" "${start[@]}" --fit-memory 50M --schedule gpipe
+    refused 2 "--fit-memory: 'much'" "${start[@]}" --method dgl --fit-memory much
+    refused 2 "--fit-memory: nothing fits 0 bytes" "${start[@]}" --method dgl --fit-memory 0
+    refused 2 "--fit-memory: 3 limits for 2 devices" "${start[@]}" --method dgl --fit-memory 50M,50M,50M --devices cpu:0,cpu:1
+    refused 2 "one block trains on one device" "${start[@]}" --fit-memory 50M --devices cpu:0,cpu:1
+    refused 2 "use --method dgl or glcan" "${start[@]}" --fit-memory 1M
+    refused 2 "is too little however the network is cut" "${start[@]}" --method dgl --fit-memory 1M
+    refused 2 "however 2 blocks are cut a device needs at least" "${start[@]}" --method dgl --blocks 2 --memory-limit 1M
+    refused 2 "slashes make parts for 2 devices, but there is 1" "${start[@]}" --method dgl --blocks 2 --partition 3/
+    refused 2 "is empty" "${start[@]}" --method dgl --blocks 3 --partition 3//
+    [ -e none ] && fail "a refused run made its folder"
+    return 0
 }
 
 "case_$case_name" || fail "$case_name"
