@@ -652,9 +652,12 @@ case_mpi() {
     ranks 2 --out none "${two[@]}" --data cifar10:nowhere && fail "no data"
     [ "$(grep -c "^classify-train: " log)" = 1 ] || fail "no data: not one line"
     [ -e none ] && fail "a refused run made its folder"
+    refused 2 "takes a cut as it is" "$bin/classify-train" "${options[@]}" --transport mpi --method dgl --schedule ppll \
+        --blocks 2 --fit-memory 50M
     refused 2 "goes with --schedule ppll" "$bin/classify-train" "${options[@]}" --transport mpi --method dgl --blocks 2
     refused 2 "there is one rank; start it as mpirun -n 4" "$bin/classify-train" "${options[@]}" --transport mpi \
         "${two[@]}" --out none
+}
 
 # Cutting to fit: trains where end to end is refused, needs what was forecast, and takes the very same cut again.
 case_fit_memory() {
