@@ -30,6 +30,7 @@ lam_status bench_network_open(const char *model, int image_size, int classes, in
     n->network.task = n->model;
     n->network.build_output = build_output;
     n->network.build_local_head = build_local_head;
+    n->network.small_head = true;
     n->batch = batch;
     n->indices = calloc((size_t)batch, sizeof *n->indices);
     return n->indices ? LAM_OK : lam_no_memory();

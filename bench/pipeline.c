@@ -42,17 +42,20 @@ static const char *const schedule_names[] = {
 
 struct config {
     char *model, *method, *partition, *devices, *whole, *schedules, *json, *times, *tuning_file;
-    int precision;
+    int precision, glcan_global;
     int64_t blocks, batch, queue, micro_batches, steps, rounds, image_size, classes;
     bool help;
 };
 
+static const char *const globals[] = {"stages", "next", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
 
 #define ROW(...) LAM_OPTION_ROW(struct config, __VA_ARGS__)
 static const struct lam_option table[] = {
     ROW("model", TEXT, model, "resnet32", "What", .help = "network"),
     ROW("method", TEXT, method, "dgl", "What", .help = "auxiliary networks: dgl, glcan"),
+    ROW("glcan-global", CHOICE, glcan_global, "stages", "What", .choices = globals,
+        .help = "glcan: copies of later stages' first units, or of the next block's"),
     ROW("blocks", INT, blocks, "2", "What", LAM_RANGE(1, LAM_MAX_BLOCKS), .help = "gradient-isolated blocks"),
     ROW("partition", TEXT, partition, "profiled", "What",
         .help = "profiled, paper, uniform or a list of last units"),
@@ -208,6 +211,7 @@ static lam_status measure(struct bench *b, enum schedule schedule, struct measur
         .blocks = whole ? 1 : (int)b->config.blocks,
         .partition = b->config.partition,
         .aux = b->aux,
+        .aux_options.stages = b->config.glcan_global == 0,
         .micro_batches = end_to_end ? (int)b->config.micro_batches : 0,
         .all_in_flight = schedule == GPIPE,
         .batch = (int)b->config.batch,

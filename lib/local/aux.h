@@ -38,6 +38,12 @@ struct lam_network {
     /* Published cuts into `blocks` blocks: the last unit of each but the last. NULL: none are known. */
     lam_status (*paper_cuts)(void *context, int blocks, int *cuts);
     lam_value (*build_unit)(void *context, struct lam_graph *graph, int unit, lam_value x);
+    /* The stage of a unit: features change their shape at the first unit of a stage alone, and that unit takes those of any
+     * earlier stage. NULL: there is one stage. */
+    int (*unit_stage)(void *context, int unit);
+    /* The units from head_unit on cost next to nothing, and work behind those of any stage: an auxiliary network may end in
+     * a copy of them, and in build_output. */
+    bool small_head;
     void *task; /* of the functions of what stands behind them */
     /* Behind the last unit. Training: declares the outputs "loss" (and others) and returns the loss.
      * Evaluation: declares what the task reads ("logits") and returns LAM_NO_VALUE. inputs[f]: field f;
@@ -48,10 +54,10 @@ struct lam_network {
 };
 
 struct lam_aux_options {
-    float ema_momentum; /* glcan: of the EMA twins, per step */
-    bool no_lb, no_ema; /* glcan: leave one of the global part's two branches out, or both */
-    bool fixed_mix;     /* glcan: the weight of the branches stays at 1 */
-    int depth;          /* glcan: units of the next block that the global part stands for; 0 means 1 */
+    bool stages; /* glcan: the global part is the rest of the network in small, not the next block's units */
+    bool no_lb, no_ema; /* glcan, next units: leave one of the global part's two branches out, or both */
+    bool fixed_mix;     /* glcan, next units: the weight of the branches stays at 1 */
+    int depth;          /* glcan: units of the global part; 0: as many as is usual */
 };
 
 /* Where an auxiliary network stands. */

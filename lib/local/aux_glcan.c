@@ -1,12 +1,22 @@
-/* GLCAN (arXiv 2406.00446): a global part that stands for the rest of the network, and behind it a local part, the
- * task's head made small.
+/* GLCAN (arXiv 2406.00446): a global part that stands for the rest of the network, and behind it a local part, a small
+ * head of the task. Two global parts:
  *
- * The global part is u = s LB(h) + (2 - s) EMA(h). LB and EMA have the form of the next block's first unit; LB is
+ * The next block's units: u = s LB(h) + (2 - s) EMA(h). LB and EMA have the form of the next block's first unit; LB is
  * trained, EMA follows that unit (m EMA + (1 - m) theta after each step), s is trained and starts at 1. Where the
  * next block begins with the network's head there is no unit to stand for, and the local part stands alone; so it
  * does with both branches left out, which is then `dgl`. The branches and the joining are those of MAN's released
- * code (arXiv 2407.05623), where the paper is silent. */
+ * code (arXiv 2407.05623), where the paper is silent.
+ *
+ * Stages: the rest of the network in small. Of the units behind the block, a chain of copies of a few: the first one of each later
+ * stage, then those after the last of these; and the network's own head, where that is small. All are trained. That
+ * features are taken to where the network itself will take them is what counts: it is the choice of auxiliary layers of AugLocal
+ * (arXiv 2402.17318), and of later units in MLAAN (arXiv 2406.16633). Since stages shrink the map, it costs less than
+ * two copies of the next unit. */
 #include "local/aux.h"
+
+enum { MOST_UNITS = 16 };
+
+/* ---- the next block's units ---- */
 
 /* The next block's first units, as many as depth asks for and features go. */
 static lam_value build_units(const struct lam_aux_site *site, struct lam_graph *graph, lam_value x) {
@@ -39,14 +49,54 @@ static lam_value build_global(const struct lam_aux_site *site, struct lam_graph 
     return options->fixed_mix ? lam_add(graph, lb, twin) : lam_mix(graph, lb, twin, "mix", 1.0f);
 }
 
+/* ---- stages ---- */
+
+static int stage_of(const struct lam_network *network, int unit) {
+    return network->unit_stage ? network->unit_stage(network->context, unit) : 0;
+}
+
+/* Two units; where all stages are one, as in a transformer, a unit costs as much as any other, and one has to do. */
+static int usual_depth(const struct lam_network *network) {
+    return stage_of(network, network->head_unit - 1) > 0 ? 2 : 1;
+}
+
+/* The units to copy, rising; returns how many. */
+static int choose_units(const struct lam_aux_site *site, int *units, int most) {
+    const struct lam_network *network = site->network;
+    int count = 0, last = site->next_unit - 1;
+    for (int unit = site->next_unit; unit < network->head_unit && count < most; unit++) {
+        if (stage_of(network, unit) == stage_of(network, unit - 1)) continue;
+        units[count++] = last = unit;
+    }
+    while (count < most && ++last < network->head_unit) units[count++] = last;
+    return count;
+}
+
+static lam_value build_stages(const struct lam_aux_site *site, struct lam_graph *graph, lam_value x) {
+    int units[MOST_UNITS], most = site->options.depth ? site->options.depth : usual_depth(site->network);
+    int count = choose_units(site, units, most < MOST_UNITS ? most : MOST_UNITS);
+    lam_graph_push_scope(graph, "stages");
+    for (int i = 0; i < count; i++) x = site->network->build_unit(site->network->context, graph, units[i], x);
+    for (int unit = site->network->head_unit; site->network->small_head && unit < site->network->units;
+         unit++)
+        x = site->network->build_unit(site->network->context, graph, unit, x);
+    lam_graph_pop_scope(graph);
+    return x;
+}
+
+/* ---- both ---- */
+
 static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
                        const lam_value *inputs) {
-    lam_value u = build_global(site, graph, h);
-    return site->network->build_local_head(site->network->task, graph, u, inputs);
+    const struct lam_network *network = site->network;
+    lam_value u = site->options.stages ? build_stages(site, graph, h) : build_global(site, graph, h);
+    if (site->options.stages && network->small_head)
+        return network->build_output(network->task, graph, u, inputs);
+    return network->build_local_head(network->task, graph, u, inputs);
 }
 
 const struct lam_aux lam_aux_glcan = {
     .name = "glcan",
-    .help = "a proxy of the next block's first unit and its EMA twin, then the small head (arXiv 2406.00446)",
+    .help = "a small stand-in for the rest of the network, then a small head (arXiv 2406.00446)",
     .build = build,
 };

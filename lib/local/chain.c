@@ -102,10 +102,10 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
 /* The name under which the record keeps a cut: all that it depends on. */
 static char *cut_key(const struct chooser *c) {
     const struct lam_chain_options *o = c->options;
-    char *text = lam_format("%d|%d|%d|%d|%s|%g|%d%d%d%d", o->fit ? 0 : o->blocks, o->device_count, o->batch,
-                            (int)o->precision, o->aux ? o->aux->name : "-",
-                            (double)o->aux_options.ema_momentum, o->aux_options.no_lb, o->aux_options.no_ema,
-                            o->aux_options.fixed_mix, o->aux_options.depth);
+    char *text = lam_format("%d|%d|%d|%d|%s|%d%d%d%d%d", o->fit ? 0 : o->blocks, o->device_count, o->batch,
+                            (int)o->precision, o->aux ? o->aux->name : "-", o->aux_options.stages,
+                            o->aux_options.no_lb, o->aux_options.no_ema, o->aux_options.fixed_mix,
+                            o->aux_options.depth);
     for (int u = 0; text && u < o->network->units; u++) {
         char *longer = lam_format("%s|%s", text, c->names[u]);
         free(text);

@@ -8,6 +8,10 @@ static lam_value build_unit(void *model, struct lam_graph *graph, int unit, lam_
     return lam_model_build_unit(model, graph, unit, x);
 }
 
+static int unit_stage(void *model, int unit) {
+    return lam_model_unit_stage(model, unit);
+}
+
 static lam_status paper_cuts(void *context, int blocks, int *cuts) {
     const struct lam_model *model = context;
     return model->paper_cuts(model, blocks, cuts);
@@ -19,5 +23,6 @@ struct lam_network lam_model_network(struct lam_model *model) {
                                 .head_unit = lam_model_units(model) - 1,
                                 .unit_name = unit_name,
                                 .paper_cuts = model->paper_cuts ? paper_cuts : NULL,
-                                .build_unit = build_unit};
+                                .build_unit = build_unit,
+                                .unit_stage = unit_stage};
 }

@@ -94,6 +94,11 @@ const char *lam_model_unit_name(const struct lam_model *model, int unit, char *t
     return model->unit_name(model, unit, text, size);
 }
 
+int lam_model_unit_stage(const struct lam_model *model, int unit) {
+    int last = model->unit_count - 2;
+    return model->unit_stage ? model->unit_stage(model, unit < 1 ? 1 : unit > last ? last : unit) : 0;
+}
+
 lam_value lam_model_build_unit(const struct lam_model *model, struct lam_graph *graph, int unit,
                                lam_value x) {
     char name[64];

@@ -42,6 +42,9 @@ struct lam_model {
     /* Name of unit i, as it stands in parameter names and plans ("stem", "layer2.3", "head"). */
     const char *(*unit_name)(const struct lam_model *model, int unit, char *text, size_t size);
     lam_value (*build_unit)(const struct lam_model *model, struct lam_graph *graph, int unit, lam_value x);
+    /* The stage, from 0, of a unit that is neither stem nor head; features change their shape at the first unit of a stage
+     * alone. NULL: there is one stage. */
+    int (*unit_stage)(const struct lam_model *model, int unit);
     /* The `paper` cut of METHODS section 3: last unit of each block but the last, `blocks - 1` of them; NULL
      * or LAM_ERR_UNSUPPORTED where the paper has none. */
     lam_status (*paper_cuts)(const struct lam_model *model, int blocks, int *cuts);
@@ -56,6 +59,9 @@ int lam_model_units(const struct lam_model *model);
 const char *lam_model_unit_name(const struct lam_model *model, int unit, char *text, size_t size);
 /* Pushes the unit's scope, builds it, pops. */
 lam_value lam_model_build_unit(const struct lam_model *model, struct lam_graph *graph, int unit, lam_value x);
+
+/* Stem and head count with the stage beside them. */
+int lam_model_unit_stage(const struct lam_model *model, int unit);
 
 /* For --help: families in order, NULL-terminated. */
 const struct lam_model_family *const *lam_model_families(void);

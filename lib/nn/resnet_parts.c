@@ -12,6 +12,12 @@ static const char *unit_name(const struct lam_model *model, int unit, char *text
     return text;
 }
 
+static int unit_stage(const struct lam_model *model, int unit) {
+    int stage = 0, index;
+    lam_resnet_place(model, unit, &stage, &index);
+    return stage;
+}
+
 void lam_resnet_set_stages(struct lam_model *model, int stages, const int *units) {
     model->config[LAM_RESNET_STAGES] = stages;
     model->unit_count = 2;
@@ -20,6 +26,7 @@ void lam_resnet_set_stages(struct lam_model *model, int stages, const int *units
         model->unit_count += units[s];
     }
     model->unit_name = unit_name;
+    model->unit_stage = unit_stage;
 }
 
 bool lam_resnet_place(const struct lam_model *model, int unit, int *stage, int *index) {

@@ -18,6 +18,7 @@
 static const char *const last_batches[] = {"keep", "drop", NULL};
 static const char *const on_bads[] = {"stop", "skip", NULL};
 static const char *const methods[] = {"none", "dgl", "infopro", "glcan", "mlaan", NULL};
+static const char *const globals[] = {"stages", "next", NULL};
 static const char *const branches[] = {"both", "lb", "ema", "neither", NULL};
 static const char *const pipelines[] = {"sequential", "ppll", "gpipe", "1f1b", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
@@ -62,16 +63,19 @@ static const struct lam_option table[] = {
         .help = "ppll: batches handed over to a device and not finished"),
     ROW("micro-batches", INT, micro_batches, "4", GROUP, RANGE(1, 256),
         .help = "gpipe, 1f1b: parts of a batch; batch norm sees each alone"),
-    ROW("ema-momentum", NUMBER, ema_momentum, "0.995", GROUP, RANGE(0, 0.9999999),
-        .help = "glcan: of the twins of the next block's units, per step"),
-    ROW("ema-lag", INT, ema_lag, "0", GROUP, RANGE(0, 1024),
-        .help = "glcan: how many updates older the twins' source is; gives a pipeline slack"),
+    ROW("glcan-global", CHOICE, glcan_global, "stages", GROUP, .choices = globals,
+        .help =
+            "glcan: what the global part copies: the first units of later stages, or the next block's units"),
+    ROW("glcan-depth", INT, glcan_depth, "0", GROUP, RANGE(0, 16),
+        .help = "glcan: units of the global part; 0 = the usual: stages 2 (transformers 1), next 1"),
     ROW("glcan-branches", CHOICE, glcan_branches, "both", GROUP, .choices = branches,
-        .help = "glcan: branches of the global part; neither = dgl"),
-    ROW("glcan-depth", INT, glcan_depth, "1", GROUP, RANGE(1, 16),
-        .help = "glcan: units of the next block that the global part stands for"),
+        .help = "--glcan-global next: trained branch, its EMA twin, or both; neither = dgl"),
     ROW("glcan-fixed-mix", BOOL, glcan_fixed_mix, "no", GROUP,
-        .help = "glcan: the weight of the two branches is not trained"),
+        .help = "--glcan-global next: the weight of the two branches is not trained"),
+    ROW("ema-momentum", NUMBER, ema_momentum, "0.995", GROUP, RANGE(0, 0.9999999),
+        .help = "--glcan-global next: of the twins of the next block's units, per step"),
+    ROW("ema-lag", INT, ema_lag, "0", GROUP, RANGE(0, 1024),
+        .help = "--glcan-global next: how many updates older the twins' source is; gives a pipeline slack"),
 #undef GROUP
 #define GROUP .group = "Training"
     ROW("epochs", INT, epochs, "10", GROUP, RANGE(1, 1000000), .flags = LAM_OPTION_RESUMABLE,
@@ -199,6 +203,10 @@ static lam_status check_local_learning(const struct lam_config *config) {
     if (config->method == LAM_METHOD_INFOPRO || config->method == LAM_METHOD_MLAAN)
         return lam_fail(LAM_ERR_UNSUPPORTED, "--method %s: is not in this version; there are dgl and glcan",
                         method);
+    bool twins_asked = config->glcan_branches || config->glcan_fixed_mix || config->ema_lag;
+    if (config->method == LAM_METHOD_GLCAN && config->glcan_global == LAM_GLCAN_STAGES && twins_asked)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--glcan-branches, --glcan-fixed-mix and --ema-lag go with --glcan-global next");
     if (end_to_end(config) && config->method != LAM_METHOD_NONE)
         return lam_fail(LAM_ERR_INVALID,
                         "--schedule %s trains end to end; use --method none, or --schedule ppll", schedule);

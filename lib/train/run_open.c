@@ -56,7 +56,7 @@ static bool end_to_end(const struct run *run) {
 
 static struct lam_aux_options aux_options(const struct lam_config *config) {
     return (struct lam_aux_options){
-        .ema_momentum = (float)config->ema_momentum,
+        .stages = config->glcan_global == LAM_GLCAN_STAGES,
         .no_lb = config->glcan_branches == LAM_GLCAN_EMA || config->glcan_branches == LAM_GLCAN_NEITHER,
         .no_ema = config->glcan_branches == LAM_GLCAN_LB || config->glcan_branches == LAM_GLCAN_NEITHER,
         .fixed_mix = config->glcan_fixed_mix,

@@ -46,11 +46,18 @@ read_tensors='sub tensors { my ($file) = @_; open(my $f, "<", $file) or die "$fi
 # them; a block's loss is about 1.74, and 2.1 or more where its auxiliary network does not learn.
 case_auxiliary() {
     make_data 2000
-    train run --method glcan --blocks 4 --partition layer1.1,layer2.0,layer3.2 --schedule ppll --max-steps 300 \
+    learns next
+    learns stages
+}
+
+# learns GLOBAL: with that global part.
+learns() {
+    rm -rf "$work/run"
+    train run --method glcan --glcan-global "$1" --blocks 4 --partition layer1.1,layer2.0,layer3.2 --schedule ppll --max-steps 300 \
         --warmup-epochs 0.05
     local accuracy
     accuracy=$(sed -n 's/^result: accuracy=\([0-9.]*\) .*/\1/p' "$work/log")
-    echo "accuracy ${accuracy:-missing}"
+    echo "$1: accuracy ${accuracy:-missing}"
     perl -e 'exit(!($ARGV[0] >= 0.32))' "${accuracy:-0}" || fail "accuracy ${accuracy:-missing}, the floor is 0.32"
     # The mean loss of each block over the last 100 steps.
     perl -ne 'push @{$loss{$1}}, $2 if /"block":(\d+),"name":"train.loss","value":([\d.e-]+)/;
@@ -87,7 +94,7 @@ case_twins() {
     make_data 200
     local lag
     for lag in 0 2; do
-        local options=(--method glcan --blocks 2 --partition layer2.0 --schedule ppll --devices cpu:0,cpu:1
+        local options=(--method glcan --glcan-global next --blocks 2 --partition layer2.0 --schedule ppll --devices cpu:0,cpu:1
             --ema-momentum 0.95 --ema-lag "$lag" --lr 0.1 --lr-schedule constant)
         train "run$lag" "${options[@]}" --max-steps 1
         cp "$(last "run$lag")" "$work/begin"

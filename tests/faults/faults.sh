@@ -539,7 +539,7 @@ case_report() {
 # Blocks on several devices: the pipeline gives what plain local learning gives, killed or not.
 case_pipeline() {
     make_data data 280 20
-    local local_learning=(--method glcan --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5)
+    local local_learning=(--method glcan --glcan-global next --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5)
     train --out plain "${local_learning[@]}" --devices cpu:0 || fail "plain local learning"
     train --out whole "${local_learning[@]}" --schedule ppll --devices cpu:0,cpu:1 --queue 1 || fail "the pipeline"
     cmp <(tensors plain) <(tensors whole) || fail "other weights than plain local learning's"
@@ -558,7 +558,7 @@ case_pipeline() {
 # Twins that follow with a lag: the versions that they have still to read go through the checkpoint.
 case_lag() {
     make_data data 280 20
-    local lag=(--method glcan --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5 --ema-lag 2
+    local lag=(--method glcan --glcan-global next --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5 --ema-lag 2
         --schedule ppll --devices cpu:0,cpu:1)
     train --out whole "${lag[@]}" || fail "the whole run"
     grep -qa '"lag.2.layer1.2.conv1.weight"' whole/checkpoints/last.safetensors || fail "no older versions are saved"
@@ -589,6 +589,7 @@ case_methods() {
     refused 2 "--micro-batches 3 do not divide --batch 16" "${start[@]}" --blocks 2 --schedule gpipe --micro-batches 3
     refused 2 "has one block per device" "${start[@]}" --blocks 4 --schedule 1f1b --devices cpu:0,cpu:1
     refused 2 "the limit is" "${start[@]}" --blocks 2 --method dgl --memory-limit 1M
+    refused 2 "go with --glcan-global next" "${start[@]}" --blocks 2 --method glcan --ema-lag 2
     refused 2 "the paper has no cut into 3 blocks" "${start[@]}" --blocks 3 --method dgl --partition paper
     refused 2 "there are no published cuts of this network" "${start[@]}" --model resnet18 --blocks 2 --method dgl --partition paper
     [ -e none ] && fail "a refused run made its folder"
@@ -612,7 +613,7 @@ case_mpi() {
     command -v mpirun >/dev/null && [ -e "$bin/../liblamina_mpi.so" ] || { echo "skipped: no MPI"; exit 77; }
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_odls_base_sigkill_timeout=5
     make_data data 280 20
-    local here=(--method glcan --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5 --schedule ppll --ema-lag 2)
+    local here=(--method glcan --glcan-global next --blocks 4 --partition 2,4,7 --epochs 2 --checkpoint-steps 5 --schedule ppll --ema-lag 2)
     local two=("${here[@]}" --devices cpu:0,cpu:1)
     train --out threads "${two[@]}" || fail "threads"
     ranks 2 --out two "${two[@]}" || fail "two ranks"
