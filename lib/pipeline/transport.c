@@ -55,14 +55,31 @@ static bool keep_first(struct lam_transport *t, const struct lam_error *error) {
     return first;
 }
 
+static bool is_lost(struct lam_transport *t, int rank) {
+    pthread_mutex_lock(&t->mutex);
+    bool lost = t->peers[rank].lost;
+    pthread_mutex_unlock(&t->mutex);
+    return lost;
+}
+
+bool lam_transport_any_lost(struct lam_transport *t) {
+    bool any = false;
+    for (int r = 0; r < t->ranks; r++) any = any || is_lost(t, r);
+    return any;
+}
+
+static void tell_all(struct lam_transport *t, const struct lam_control *control) {
+    for (int r = 0; r < t->ranks; r++)
+        if (r != t->rank && !is_lost(t, r)) t->ops->tell(t->link, r, control);
+}
+
 lam_status lam_transport_fail(struct lam_transport *t, lam_status status) {
     struct lam_control control = {.word = LAM_CONTROL_FAIL, .from = t->rank};
     lam_error_save(&control.error, status);
     pthread_mutex_lock(&t->mutex);
     bool first = keep_first(t, &control.error);
     pthread_mutex_unlock(&t->mutex);
-    for (int r = 0; first && r < t->ranks; r++)
-        if (r != t->rank) t->ops->tell(t->link, r, &control);
+    if (first) tell_all(t, &control);
     return lam_error_restore(&control.error);
 }
 
@@ -71,13 +88,6 @@ lam_status lam_transport_error(struct lam_transport *t) {
     struct lam_error error = t->error;
     pthread_mutex_unlock(&t->mutex);
     return error.status == LAM_OK ? LAM_OK : lam_error_restore(&error);
-}
-
-bool lam_transport_lost(struct lam_transport *t, int rank) {
-    pthread_mutex_lock(&t->mutex);
-    bool lost = t->peers[rank].lost;
-    pthread_mutex_unlock(&t->mutex);
-    return lost;
 }
 
 void lam_transport_ask_stop(struct lam_transport *t) {
@@ -95,11 +105,16 @@ bool lam_transport_stop_asked(const struct lam_transport *t) {
 
 static void hear(struct lam_transport *t, const struct lam_control *control) {
     struct peer *peer = &t->peers[control->from];
+    struct lam_error error = control->error;
+    char who[256];
+    t->ops->describe(t->link, control->from, who, sizeof who);
+    if (error.status != LAM_OK)
+        snprintf(error.text, sizeof error.text, "%s: %.700s", who, control->error.text);
     pthread_mutex_lock(&t->mutex);
     peer->heard = lam_seconds();
     if (control->word == LAM_CONTROL_BYE) peer->closing = true;
     if (control->word == LAM_CONTROL_STOP) atomic_store(&t->stop_asked, true);
-    if (control->word == LAM_CONTROL_FAIL) keep_first(t, &control->error);
+    if (control->word == LAM_CONTROL_FAIL) keep_first(t, &error);
     pthread_mutex_unlock(&t->mutex);
 }
 
@@ -118,14 +133,11 @@ static void look_for_lost(struct lam_transport *t) {
         lam_error_save(&error, lam_fail(LAM_ERR_DEVICE, "%s is gone: it was killed, or its machine is", who));
         pthread_mutex_lock(&t->mutex);
         peer->lost = true;
-        keep_first(t, &error);
+        bool first = keep_first(t, &error);
         pthread_mutex_unlock(&t->mutex);
+        if (first)
+            tell_all(t, &(struct lam_control){.word = LAM_CONTROL_FAIL, .from = t->rank, .error = error});
     }
-}
-
-static void tell_all(struct lam_transport *t, const struct lam_control *control) {
-    for (int r = 0; r < t->ranks; r++)
-        if (r != t->rank && !lam_transport_lost(t, r)) t->ops->tell(t->link, r, control);
 }
 
 static void call(struct lam_transport *t, struct callback *callback, bool once) {
@@ -197,28 +209,23 @@ lam_status lam_transport_create(const struct lam_link_ops *ops, void *link, int 
     return LAM_OK;
 }
 
-/* Whether all other ranks are closing, too; a lost one never will. */
+/* Whether all other ranks are closing, too, or lost. */
 static bool all_closing(struct lam_transport *t) {
     bool all = true;
     pthread_mutex_lock(&t->mutex);
-    for (int r = 0; r < t->ranks; r++) all = all && (r == t->rank || t->peers[r].closing);
+    for (int r = 0; r < t->ranks; r++) all = all && (r == t->rank || t->peers[r].closing || t->peers[r].lost);
     pthread_mutex_unlock(&t->mutex);
     return all;
 }
 
-static bool any_lost(struct lam_transport *t) {
-    bool any = false;
-    for (int r = 0; r < t->ranks; r++) any = any || lam_transport_lost(t, r);
-    return any;
-}
-
-void lam_transport_close(struct lam_transport *t) {
-    if (!t) return;
+bool lam_transport_close(struct lam_transport *t) {
+    if (!t) return true;
     tell_all(t, &(struct lam_control){.word = LAM_CONTROL_BYE, .from = t->rank});
     double end = lam_seconds() + CLOSE_WITHIN;
-    while (!all_closing(t) && !any_lost(t) && lam_seconds() < end)
+    while (!all_closing(t) && lam_seconds() < end)
         nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * LISTEN_EVERY)}, NULL);
-    bool orderly = all_closing(t);
+    bool orderly = all_closing(t) && !lam_transport_any_lost(t);
+    bool last = t->rank == t->ranks - 1 || t->peers[t->ranks - 1].closing;
     atomic_store(&t->closing, true);
     pthread_join(t->listener, NULL);
     t->ops->close(t->link, orderly);
@@ -226,6 +233,7 @@ void lam_transport_close(struct lam_transport *t) {
     pthread_mutex_destroy(&t->calling);
     free(t->peers);
     free(t);
+    return last;
 }
 
 int lam_transport_rank(const struct lam_transport *t) {

@@ -11,7 +11,8 @@
  *     ...
  *     lam_transport_close(transport);
  *
- * Messages of one tag between two ranks arrive in the order they were sent; a tag is used by one thread of a rank at a time.
+ * Messages of one tag between two ranks arrive in the order they were sent; between two ranks a tag is used by one thread
+ * each at a time.
  * Send returns when the receiver has the message, so nothing piles up between two ranks.
  *
  * Errors. lam_transport_fail tells all ranks of an error; from then on every wait, here and there, ends with
@@ -51,8 +52,9 @@ lam_status lam_transport_open_mpi(struct lam_transport **transport);
 /* Ranks that are threads: transports[r] is for the thread of rank r. Each is closed by itself. */
 lam_status lam_transport_open_local(int ranks, struct lam_transport **transports);
 
-/* Waits, up to a few seconds, until all ranks close. NULL is allowed. */
-void lam_transport_close(struct lam_transport *transport);
+/* Waits, up to a few seconds, until all ranks that live close; returns whether the last rank does. Memory that was being sent or
+ * received must stay until then. NULL is allowed. */
+bool lam_transport_close(struct lam_transport *transport);
 
 int lam_transport_rank(const struct lam_transport *transport);
 int lam_transport_ranks(const struct lam_transport *transport);
@@ -80,7 +82,7 @@ lam_status lam_transport_error(struct lam_transport *transport);
 /* Passes on that a signal asked for a stop here; rank 0 asks whether it did anywhere. */
 void lam_transport_ask_stop(struct lam_transport *transport);
 bool lam_transport_stop_asked(const struct lam_transport *transport);
-/* Whether rank died without a word. */
-bool lam_transport_lost(struct lam_transport *transport, int rank);
+/* Whether a rank died without a word. */
+bool lam_transport_any_lost(struct lam_transport *transport);
 
 #endif

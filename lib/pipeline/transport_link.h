@@ -24,7 +24,7 @@ struct lam_link_ops {
     /* Starts all transfers and waits for them. LAM_ERR_STOPPED when one of the two flags turns true. */
     lam_status (*exchange)(void *link, const struct lam_transfer *transfers, int count,
                            const _Atomic bool *stopped, const _Atomic bool *cancel);
-    /* Does not wait. A word to a peer that is gone is lost. */
+    /* Does not wait for the peer to hear it: a word is small. To a peer that is gone it is lost. */
     void (*tell)(void *link, int to, const struct lam_control *control);
     /* Takes one word, if there is one. */
     bool (*hear)(void *link, struct lam_control *control);

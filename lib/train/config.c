@@ -204,9 +204,11 @@ static lam_status check_local_learning(const struct lam_config *config) {
         return lam_fail(LAM_ERR_UNSUPPORTED, "--method %s: is not in this version; there are dgl and glcan",
                         method);
     bool twins_asked = config->glcan_branches || config->glcan_fixed_mix || config->ema_lag;
-    if (config->method == LAM_METHOD_GLCAN && config->glcan_global == LAM_GLCAN_STAGES && twins_asked)
+    bool twins = config->method == LAM_METHOD_GLCAN && config->glcan_global == LAM_GLCAN_NEXT;
+    if (twins_asked && !twins)
         return lam_fail(LAM_ERR_INVALID,
-                        "--glcan-branches, --glcan-fixed-mix and --ema-lag go with --glcan-global next");
+                        "--glcan-branches, --glcan-fixed-mix and --ema-lag go with --method glcan "
+                        "--glcan-global next");
     if (end_to_end(config) && config->method != LAM_METHOD_NONE)
         return lam_fail(LAM_ERR_INVALID,
                         "--schedule %s trains end to end; use --method none, or --schedule ppll", schedule);
@@ -219,15 +221,15 @@ static lam_status check_local_learning(const struct lam_config *config) {
             "--blocks %lld needs something for each to learn from: --method dgl or glcan; or --schedule "
             "gpipe or 1f1b, which train end to end",
             (long long)config->blocks);
+    if (config->transport == LAM_TRANSPORT_MPI && *config->fit_memory)
+        return lam_fail(
+            LAM_ERR_INVALID,
+            "--transport mpi: does not go with --fit-memory; give --blocks and --partition, as they "
+            "stand in the config.ini of a run that was cut to fit");
     if (config->transport == LAM_TRANSPORT_MPI && config->schedule != LAM_PIPELINE_PPLL)
         return lam_fail(LAM_ERR_INVALID, "--transport mpi: goes with --schedule ppll, not with %s", schedule);
     if (config->transport == LAM_TRANSPORT_MPI && config->blocks < 2)
         return lam_fail(LAM_ERR_INVALID, "--transport mpi: one block needs one process; use more --blocks");
-    if (config->transport == LAM_TRANSPORT_MPI && *config->fit_memory)
-        return lam_fail(
-            LAM_ERR_INVALID,
-            "--transport mpi: takes a cut as it is; let lamina plan --fit-memory find one, and give "
-            "its --blocks and --partition");
     LAM_TRY(check_fit(config));
     if (config->blocks == 1 && is_list(config->partition))
         return lam_fail(LAM_ERR_INVALID, "--partition %.60s: say also how many --blocks that makes",

@@ -10,13 +10,13 @@ static lam_status stopped(void) {
 
 static lam_status one_batch(const struct lam_evaluation *e, struct lam_loader *loader, bool *done) {
     struct lam_batch *batch;
-    if (e->stop && e->stop(e->context)) {
-        LAM_TRY(lam_pipeline_announce_stop(e->pipeline));
-        return stopped();
-    }
     LAM_TRY(lam_loader_next(loader, &batch));
     *done = batch == NULL;
-    return batch ? lam_pipeline_evaluate(e->pipeline, batch, give_back, loader) : LAM_OK;
+    if (*done) return LAM_OK; /* behind the last batch other ranks expect no word of a stop */
+    if (!e->stop || !e->stop(e->context)) return lam_pipeline_evaluate(e->pipeline, batch, give_back, loader);
+    lam_loader_release(loader, batch);
+    LAM_TRY(lam_pipeline_announce_stop(e->pipeline));
+    return stopped();
 }
 
 /* In another rank than the first: as many batches as there are come by themselves. */
@@ -24,7 +24,9 @@ static lam_status expect_batches(const struct lam_evaluation *e) {
     int64_t batches = (e->task->samples(e->state, LAM_SPLIT_VAL) + e->batch - 1) / e->batch;
     for (int64_t i = 0; i < batches; i++) {
         LAM_TRY(lam_pipeline_evaluate(e->pipeline, NULL, NULL, NULL));
-        if (lam_pipeline_announced(e->pipeline)) return stopped();
+        if (!lam_pipeline_announced(e->pipeline)) continue;
+        LAM_TRY(lam_pipeline_drain(e->pipeline));
+        return stopped();
     }
     return lam_pipeline_drain(e->pipeline);
 }

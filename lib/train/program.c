@@ -27,12 +27,18 @@ static void catch_signals(void) {
 struct streams {
     const char *program;
     FILE *err;
-    const bool *quiet;
+    bool quiet;
 };
+
+/* Under mpirun, what all ranks have to say is said by the last one. */
+static bool another_rank_speaks(void) {
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK"), *ranks = getenv("OMPI_COMM_WORLD_SIZE");
+    return rank && ranks && strtol(rank, NULL, 10) + 1 < strtol(ranks, NULL, 10);
+}
 
 static void print_log(void *context, enum lam_log_level level, const char *text) {
     const struct streams *streams = context;
-    if (level == LAM_LOG_NOTICE && *streams->quiet) return;
+    if (level == LAM_LOG_NOTICE && streams->quiet) return;
     fprintf(streams->err, "%s: %s%s\n", streams->program, level == LAM_LOG_WARNING ? "warning: " : "", text);
 }
 
@@ -68,6 +74,12 @@ static int fail(const struct lam_task *task, int code, FILE *err) {
     return code;
 }
 
+/* Options are refused by all ranks alike. */
+static int refuse(const struct lam_task *task, lam_status status, FILE *err) {
+    int code = lam_refusal_code(status);
+    return another_rank_speaks() ? code : fail(task, code, err);
+}
+
 static int run(struct lam_settings *settings, FILE *out, FILE *err) {
     struct lam_run_setup setup = {.task = settings->task,
                                   .config = &settings->config,
@@ -76,7 +88,8 @@ static int run(struct lam_settings *settings, FILE *out, FILE *err) {
                                   .recorded = settings->recorded,
                                   .out = out,
                                   .err = err};
-    struct streams streams = {settings->task->program, err, &settings->config.quiet};
+    bool rank = settings->config.transport == LAM_TRANSPORT_MPI && another_rank_speaks();
+    struct streams streams = {settings->task->program, err, settings->config.quiet || rank};
     lam_log_set_sink(print_log, &streams);
     catch_signals();
     struct lam_run_result result;
@@ -92,16 +105,16 @@ int lam_train_program(const struct lam_task *task, int argc, char **argv, FILE *
     struct lam_settings settings;
     lam_status status = lam_settings_open(task, &settings);
     if (status == LAM_OK) status = lam_settings_parse(&settings, argc, argv, NULL, 0, NULL);
-    int code = lam_refusal_code(status);
+    int code = 0;
     if (status != LAM_OK) {
-        fail(task, code, err);
+        code = refuse(task, status, err);
     } else if (settings.config.help) {
         print_help(&settings, out);
     } else if (settings.config.version) {
         fprintf(out, "%s %s\n", task->program, LAMINA_VERSION);
     } else {
         status = lam_settings_check(&settings);
-        code = status == LAM_OK ? run(&settings, out, err) : fail(task, lam_refusal_code(status), err);
+        code = status == LAM_OK ? run(&settings, out, err) : refuse(task, status, err);
     }
     lam_settings_close(&settings);
     return code;

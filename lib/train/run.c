@@ -476,11 +476,11 @@ lam_status lam_train(const struct lam_run_setup *setup, struct lam_run_result *r
     bool opened = status == LAM_OK;
     if (opened && !run.nothing_left) status = train(&run);
     status = lam_run_close_ranks(&run, status);
-    result->silent = run.silent;
     fill_result(&run, result);
     result->exit_code = exit_code(&run, opened, status);
     struct lam_error error;
     lam_error_save(&error, status);
     lam_run_close(&run);
+    result->silent = run.silent;
     return lam_error_restore(&error);
 }

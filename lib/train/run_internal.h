@@ -55,6 +55,7 @@ struct run {
     struct lam_run_setup own_setup;
     int rank;
     bool head;                                 /* it keeps the folder, and speaks */
+    bool loss_told;                            /* that a rank is gone */
     bool stop_told, stop_agreed;               /* a signal was passed on; all ranks stop at this step */
     bool silent;                               /* another rank reports what this one returns */
     struct run_device others[LAM_MAX_DEVICES]; /* as last told, the head's */
@@ -111,6 +112,7 @@ lam_status lam_run_check_ranks(struct run *run);
 /* The head's measured choices. *tuning is to be destroyed. */
 lam_status lam_run_send_choices(struct run *run);
 lam_status lam_run_receive_choices(struct run *run, enum lam_tuning_mode *mode, struct lam_tuning **tuning);
+lam_status lam_run_check_choices(struct run *run);
 /* The head's scores. */
 lam_status lam_run_share_scores(struct run *run, struct lam_score *scores, int *count);
 /* Tells the head what this rank's device did. */

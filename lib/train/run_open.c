@@ -305,6 +305,7 @@ static lam_status create_tuned_blocks(struct run *run) {
     else
         status = run->config->tuning ? choose_by_measuring(run, plan) : choose_by_rule(run, plan);
     if (status == LAM_OK && run->head) status = lam_run_send_choices(run);
+    if (status == LAM_OK) status = lam_run_check_choices(run);
     free(plan);
     return status;
 }
@@ -448,7 +449,7 @@ lam_status lam_run_open(struct run *run) {
     LAM_TRY(make_recipe(run, LAM_OPTION_MACHINE, &run->recipe));
     LAM_TRY(lam_run_start_weights(run));
     if (lam_run_stopping()) return lam_fail(LAM_ERR_STOPPED, "stopped by a signal before the first step");
-    LAM_TRY(lam_run_meet(run)); /* every rank is fine */
+    LAM_TRY(lam_run_gather_devices(run)); /* every rank is fine */
     if (run->head && !config->resume) LAM_TRY(open_folder(run));
     return run->head ? open_logs(run) : open_nothing(run);
 }
@@ -456,12 +457,14 @@ lam_status lam_run_open(struct run *run) {
 void lam_run_close(struct run *run) {
     lam_progress_destroy(run->progress);
     lam_folder_close(&run->folder);
-    destroy_blocks(run);
+    if (run->pipeline) lam_pipeline_stop(run->pipeline);
+    bool last_closes = lam_transport_close(run->transport);
+    run->silent = !run->head && last_closes;
+    destroy_blocks(run); /* not before: what was under way to another rank may still be read */
     lam_trace_destroy(run->trace);
     lam_tuning_destroy(run->tuning);
     for (int d = 0; d < run->device_count; d++) lam_device_close(run->devices[d]);
     free(run->steps);
-    lam_transport_close(run->transport);
     if (run->state) run->task->close(run->state);
     lam_checkpoint_close(run->from);
     free(run->config_ini);

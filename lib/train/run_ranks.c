@@ -14,17 +14,32 @@
 
 /* ---- life ---- */
 
-/* A signal that this rank got; the head says what to do if nothing moves any more. */
+/* What is said at once, since mpirun may leave no time for more: that a rank is gone, and that a signal came, which is
+ * passed on to the first rank. */
 static void on_tick(void *context) {
     struct run *run = context;
+    if (run->head && !run->loss_told && lam_transport_any_lost(run->transport)) {
+        run->loss_told = true;
+        lam_transport_error(run->transport);
+        lam_log(LAM_LOG_WARNING, "%s", lam_error_text());
+    }
     if (!lam_run_stopping() || run->stop_told) return;
     run->stop_told = true;
     lam_transport_ask_stop(run->transport);
-    if (run->head)
-        lam_log(LAM_LOG_NOTICE,
-                "stopping after the step under way; if another rank is gone, --resume --out %s goes on from "
-                "its last checkpoint",
-                run->folder.path ? run->folder.path : run->config->out);
+    if (run->head && !run->loss_told) lam_log(LAM_LOG_NOTICE, "stopping after the step under way");
+}
+
+static lam_status check_count(const struct run *run, int ranks) {
+    char **names;
+    size_t *limits;
+    int devices;
+    LAM_TRY(lam_config_devices(run->config, &names, &limits, &devices));
+    lam_config_free_devices(names, limits, devices);
+    if (ranks == devices) return LAM_OK;
+    return lam_fail(LAM_ERR_INVALID,
+                    "--transport mpi: %d rank%s for %d devices; start it as mpirun -n %d %s ..., or use "
+                    "--transport threads",
+                    ranks, ranks == 1 ? "" : "s", devices, devices, run->task->program);
 }
 
 lam_status lam_run_open_ranks(struct run *run) {
@@ -37,25 +52,24 @@ lam_status lam_run_open_ranks(struct run *run) {
     run->own_setup = *run->setup;
     if (!run->head) run->own_setup.out = run->own_setup.err = NULL;
     run->setup = &run->own_setup;
-    if (ranks < 2)
-        return lam_fail(LAM_ERR_INVALID,
-                        "--transport mpi: there is one rank; start it as mpirun -n %lld %s ...",
-                        (long long)run->config->blocks, run->task->program);
     lam_transport_on_tick(run->transport, on_tick, run);
-    return LAM_OK;
+    return check_count(run, ranks);
 }
 
 /* An error that was not agreed on ends all ranks; the first one is what each of them returns. */
 lam_status lam_run_close_ranks(struct run *run, lam_status status) {
     if (!run->transport) return status;
+    lam_transport_on_tick(run->transport, NULL, NULL);
     if (status == LAM_OK) status = lam_transport_barrier(run->transport);
     if (status != LAM_OK && !run->stop_agreed) {
         lam_transport_fail(run->transport, status);
         status = lam_transport_error(run->transport);
     }
-    int head = lam_transport_ranks(run->transport) - 1;
-    run->silent = !run->head && !lam_transport_lost(run->transport, head);
-    return status;
+    if (!lam_transport_any_lost(run->transport) || !run->started) return status;
+    char text[512];
+    snprintf(text, sizeof text, "%s", lam_error_text());
+    return lam_fail(status, "%s; --resume --out %s goes on from the last checkpoint", text,
+                    run->head ? run->folder.path : run->config->out);
 }
 
 /* What a wait ended with is the error that ended it. */
@@ -161,6 +175,27 @@ lam_status lam_run_receive_choices(struct run *run, enum lam_tuning_mode *mode, 
     *mode = (enum lam_tuning_mode)choices.mode;
     *tuning = received;
     return LAM_OK;
+}
+
+/* Whoever computes in another way, since its machine is another one, would give other bits or expect other sizes. */
+lam_status lam_run_check_choices(struct run *run) {
+    if (!run->transport) return LAM_OK;
+    char *text = choices_text(run->tuning);
+    if (!text) return lam_no_memory();
+    uint64_t own = lam_hash_text(text), heads;
+    free(text);
+    for (int j = 0; j < run->chain.count; j++) {
+        const struct lam_block_options *o = lam_block_options(run->chain.blocks[j]);
+        own = own * 31 + (uint64_t)o->last * 1024 + lam_block_output_bytes(run->chain.blocks[j]);
+    }
+    heads = own;
+    LAM_TRY(from_head(run, &heads, sizeof heads));
+    if (own == heads) return LAM_OK;
+    return lam_fail(
+        LAM_ERR_UNSUPPORTED,
+        "rank %d would compute in another way than the last rank: their machines or memory limits "
+        "differ; use equal ones, or --tuning fixed",
+        run->rank);
 }
 
 /* ---- scores ---- */

@@ -275,7 +275,6 @@ static lam_status make_network(struct classify *c) {
     c->network.build_output = build_output;
     c->network.small_head = true;
     c->network.build_local_head = build_local_head;
-    c->network.small_head = true;
     return LAM_OK;
 }
 

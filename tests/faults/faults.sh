@@ -589,7 +589,7 @@ case_methods() {
     refused 2 "--micro-batches 3 do not divide --batch 16" "${start[@]}" --blocks 2 --schedule gpipe --micro-batches 3
     refused 2 "has one block per device" "${start[@]}" --blocks 4 --schedule 1f1b --devices cpu:0,cpu:1
     refused 2 "the limit is" "${start[@]}" --blocks 2 --method dgl --memory-limit 1M
-    refused 2 "go with --glcan-global next" "${start[@]}" --blocks 2 --method glcan --ema-lag 2
+    refused 2 "go with --method glcan --glcan-global next" "${start[@]}" --blocks 2 --method glcan --ema-lag 2
     refused 2 "the paper has no cut into 3 blocks" "${start[@]}" --blocks 3 --method dgl --partition paper
     refused 2 "there are no published cuts of this network" "${start[@]}" --model resnet18 --blocks 2 --method dgl --partition paper
     [ -e none ] && fail "a refused run made its folder"
@@ -653,10 +653,10 @@ case_mpi() {
     ranks 2 --out none "${two[@]}" --data cifar10:nowhere && fail "no data"
     [ "$(grep -c "^classify-train: " log)" = 1 ] || fail "no data: not one line"
     [ -e none ] && fail "a refused run made its folder"
-    refused 2 "takes a cut as it is" "$bin/classify-train" "${options[@]}" --transport mpi --method dgl --schedule ppll \
+    refused 2 "does not go with --fit-memory" "$bin/classify-train" "${options[@]}" --transport mpi --method dgl --schedule ppll \
         --blocks 2 --fit-memory 50M
     refused 2 "goes with --schedule ppll" "$bin/classify-train" "${options[@]}" --transport mpi --method dgl --blocks 2
-    refused 2 "there is one rank; start it as mpirun -n 4" "$bin/classify-train" "${options[@]}" --transport mpi \
+    refused 2 "1 rank for 2 devices; start it as mpirun -n 2" "$bin/classify-train" "${options[@]}" --transport mpi \
         "${two[@]}" --out none
 }
 

@@ -1,5 +1,5 @@
 /* A pipeline over ranks: the same parameters as in one process, bit for bit, and one error for all. Ranks are threads here,
- * so that sanitizers see all of them; tests/pipeline/mpi.sh runs processes. */
+ * so that sanitizers see all of them; tests/faults runs processes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -254,7 +254,7 @@ static void waits_end(void **state) {
     assert_int_equal(lam_transport_fail(t[1], lam_fail(LAM_ERR_IO, "the disk is full")), LAM_ERR_IO);
     assert_int_equal(lam_transport_receive(t[0], 1, LAM_TAG_BATCH, &part, 1, NULL), LAM_ERR_STOPPED);
     assert_int_equal(lam_transport_error(t[0]), LAM_ERR_IO);
-    assert_string_equal(lam_error_text(), "the disk is full");
+    assert_string_equal(lam_error_text(), "rank 1: the disk is full");
     struct rank closing[2] = {{.options.transport = t[0]}, {.options.transport = t[1]}};
     for (int r = 0; r < 2; r++) pthread_create(&closing[r].thread, NULL, close_rank, &closing[r]);
     for (int r = 0; r < 2; r++) pthread_join(closing[r].thread, NULL);

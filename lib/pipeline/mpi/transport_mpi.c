@@ -87,6 +87,7 @@ static lam_status wait_for(struct mpi *m, struct flight *flight, const _Atomic b
         pthread_mutex_lock(&m->mutex);
         int code = MPI_Testall(flight->count, flight->requests, &done, MPI_STATUSES_IGNORE);
         pthread_mutex_unlock(&m->mutex);
+        if (code != MPI_SUCCESS) give_up(m, flight);
         if (code != MPI_SUCCESS) return failed("a transfer failed", code);
         if (done) return LAM_OK;
         if (atomic_load(stopped) || atomic_load(cancel)) {
