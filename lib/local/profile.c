@@ -28,12 +28,17 @@ static size_t border_bytes(const struct lam_border *border, int batch) {
            (size_t)batch;
 }
 
+/* Labels stay zero. Activations do not: where all values are alike, layer norm multiplies gradients without bounds. */
 static lam_status fill_noise(struct lam_device *device, void *data, enum lam_dtype dtype, size_t bytes) {
-    if (dtype != LAM_F32) return LAM_OK; /* zeros will do */
-    float *host = malloc(bytes + 1);
+    size_t each = lam_dtype_bytes(dtype);
+    if (dtype != LAM_F32 && dtype != LAM_BF16) return LAM_OK;
+    char *host = malloc(bytes + 1);
     if (!host) return lam_no_memory();
     struct lam_rng rng = lam_rng_make(0, LAM_RNG_TEST, 1, bytes);
-    for (size_t i = 0; i < bytes / sizeof *host; i++) host[i] = 2 * lam_rng_uniform(&rng) - 1;
+    for (size_t i = 0; i < bytes / each; i++) {
+        float value = 2 * lam_rng_uniform(&rng) - 1;
+        memcpy(host + i * each, (char *)&value + sizeof value - each, each); /* bf16: the upper half */
+    }
     lam_status status = lam_device_upload(device, data, host, bytes);
     free(host);
     return status;

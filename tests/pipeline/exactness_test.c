@@ -84,6 +84,10 @@ static void resnet_bf16(void **state) {
     (void)state;
     check_network("resnet20", "glcan", LAM_BF16);
 }
+static void vit_bf16(void **state) {
+    (void)state;
+    check_network("vit-micro", "dgl", LAM_BF16);
+}
 
 /* Twins that follow with a lag follow the same versions whatever the timing. */
 static void lags(void **state) {
@@ -181,10 +185,10 @@ static void twins_matter(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resnet_dgl),   cmocka_unit_test(resnet_glcan), cmocka_unit_test(vit_dgl),
-        cmocka_unit_test(vit_glcan),    cmocka_unit_test(resnet_bf16),  cmocka_unit_test(lags),
-        cmocka_unit_test(resume),       cmocka_unit_test(resume_lag),   cmocka_unit_test(evaluation),
-        cmocka_unit_test(twins_matter),
+        cmocka_unit_test(resnet_dgl), cmocka_unit_test(resnet_glcan), cmocka_unit_test(vit_dgl),
+        cmocka_unit_test(vit_glcan),  cmocka_unit_test(resnet_bf16),  cmocka_unit_test(vit_bf16),
+        cmocka_unit_test(lags),       cmocka_unit_test(resume),       cmocka_unit_test(resume_lag),
+        cmocka_unit_test(evaluation), cmocka_unit_test(twins_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
