@@ -4,7 +4,7 @@
  *     LAM_TRY(lam_fit_create(&options, &problem, &fit));                    // 1. compiles the smallest blocks
  *     LAM_TRY(lam_fit_search(fit, 0, limits, &cut, &found));                // 2. the fastest cut within the limits, or
  *     if (!found) LAM_TRY(lam_fit_smallest(fit, 0, &bytes, &cut));          //    the least budget that there is a cut for
- *     struct lam_block_memory need = lam_fit_memory(fit, &cut, 0);          // 3. of the first device, by kind
+ *     LAM_TRY(lam_fit_memory(fit, &cut, 0, &need));                         // 3. of the first device, by kind
  *     lam_fit_destroy(fit);
  *
  * What a block takes is known once it is compiled, and nothing need be allocated for that; but a deep network has thousands of

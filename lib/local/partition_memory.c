@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "local/partition_runs.h"
+#include "local/stage.h"
 
 static const uint32_t NONE = UINT32_MAX;
 
@@ -66,12 +67,9 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-static int turns(int blocks) {
-    return blocks < 3 ? blocks - 1 : 2;
-}
-
 static size_t total(const struct way *way) {
-    size_t slots = turns(way->blocks) ? add(way->slot, turns(way->blocks) == 2 ? way->slot : 0) : 0;
+    size_t slots =
+        lam_stage_turns(way->blocks) ? add(way->slot, lam_stage_turns(way->blocks) == 2 ? way->slot : 0) : 0;
     return add(add(way->bytes.own, slots), add(way->bytes.activations, way->bytes.workspace));
 }
 
@@ -79,7 +77,7 @@ static size_t total(const struct way *way) {
 static bool beats(const struct fit *fit, const struct way *a, const struct way *b) {
     return (!fit->counted || a->blocks == b->blocks) && a->bytes.own <= b->bytes.own &&
            a->bytes.activations <= b->bytes.activations && a->bytes.workspace <= b->bytes.workspace &&
-           a->slot <= b->slot && turns(a->blocks) <= turns(b->blocks);
+           a->slot <= b->slot && lam_stage_turns(a->blocks) <= lam_stage_turns(b->blocks);
 }
 
 static lam_status push_way(struct inner *inner, const struct way *way, uint32_t *index) {
@@ -365,7 +363,7 @@ struct lam_partition_need lam_partition_device_need(const struct lam_partition_r
         need.activations = larger(need.activations, block->activations);
         need.workspace = larger(need.workspace, block->workspace);
     }
-    for (int t = 0; t < turns(blocks); t++) need.queue = add(need.queue, slot);
+    for (int t = 0; t < lam_stage_turns(blocks); t++) need.queue = add(need.queue, slot);
     need.total = add(add(need.own, need.queue), add(need.data, add(need.activations, need.workspace)));
     return need;
 }
