@@ -15,6 +15,12 @@ struct header {
     float learning_rate;
 };
 
+/* A header, and what is sent in place of a field that a message does not have, so that both ends have as many parts. */
+struct envelope {
+    struct header header;
+    char nothing;
+};
+
 struct report {
     int32_t block;
     uint64_t step;
@@ -31,13 +37,13 @@ static lam_status cause(struct lam_pipeline *p, lam_status status) {
 /* ---- batches ---- */
 
 /* The parts of a message before block j: training or not is known to the sender alone, so the receiver makes room for both. */
-static int message_parts(const struct lam_pipeline *p, int j, struct header *header, struct message *message,
-                         bool sending, struct lam_part *parts) {
+static int message_parts(const struct lam_pipeline *p, int j, struct envelope *envelope,
+                         struct message *message, bool sending, struct lam_part *parts) {
     const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
     const struct lam_network *n = o->network;
     bool training = sending && message->kind == MESSAGE_TRAIN;
     int samples = sending && message->kind != MESSAGE_STOP ? message->batch.count : o->batch, count = 0;
-    parts[count++] = (struct lam_part){header, sizeof *header};
+    parts[count++] = (struct lam_part){&envelope->header, sizeof envelope->header};
     parts[count++] = (struct lam_part){message->indices, (size_t)samples * sizeof *message->indices};
     parts[count++] =
         (struct lam_part){message->batch.data[0], lam_block_output_bytes(p->options.blocks[j - 1])};
@@ -47,9 +53,8 @@ static int message_parts(const struct lam_pipeline *p, int j, struct header *hea
         size_t evaluate = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, samples);
         size_t most = train > evaluate ? train : evaluate;
         size_t bytes = !sending ? most : training ? train : evaluate;
-        /* never empty, so that both ends have as many messages */
         parts[count++] = bytes ? (struct lam_part){message->batch.data[f], bytes}
-                               : (struct lam_part){header, sizeof *header};
+                               : (struct lam_part){&envelope->nothing, 1};
     }
     return count;
 }
@@ -60,9 +65,9 @@ static lam_status send_batch(struct lam_pipeline *p) {
     struct lam_part parts[LAM_MAX_PARTS];
     LAM_TRY(lam_queue_take(link->queue, &slot));
     struct message *m = &link->messages[slot];
-    struct header header = {(int32_t)m->kind, m->batch.count,  m->batch.epoch,
-                            m->step,          m->batch.number, m->learning_rate};
-    int count = message_parts(p, j, &header, m, true, parts);
+    struct envelope envelope = {.header = {(int32_t)m->kind, m->batch.count, m->batch.epoch, m->step,
+                                           m->batch.number, m->learning_rate}};
+    int count = message_parts(p, j, &envelope, m, true, parts);
     LAM_TRY(lam_transport_send(p->options.transport, p->first_device + 1, LAM_TAG_BATCH, parts, count,
                                &p->carriers_end));
     lam_queue_release(link->queue);
@@ -71,11 +76,12 @@ static lam_status send_batch(struct lam_pipeline *p) {
 
 lam_status lam_ranks_receive(struct lam_pipeline *p, struct message *message) {
     struct lam_part parts[LAM_MAX_PARTS];
-    struct header header;
+    struct envelope envelope;
     int j = lam_pipeline_first_block(p);
-    int count = message_parts(p, j, &header, message, false, parts);
+    int count = message_parts(p, j, &envelope, message, false, parts);
     LAM_TRY(cause(p, lam_transport_receive(p->options.transport, p->first_device - 1, LAM_TAG_BATCH, parts,
                                            count, &p->carriers_end)));
+    const struct header header = envelope.header;
     message->kind = (enum message_kind)header.kind;
     message->batch.count = header.count;
     message->batch.epoch = header.epoch;

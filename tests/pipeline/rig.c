@@ -229,8 +229,8 @@ int rig_end_block(const struct rig *rig) {
 /* Copies a buffer to or from its place in the state; NULL: only counts. Gives the place behind it. */
 static size_t copy_buffer(void *buffer, size_t count, char *state, size_t used, bool write) {
     size_t bytes = count * sizeof(float);
-    if (state && write) memcpy(buffer, state + used, bytes);
-    if (state && !write) memcpy(state + used, buffer, bytes);
+    if (bytes && state && write) memcpy(buffer, state + used, bytes);
+    if (bytes && state && !write) memcpy(state + used, buffer, bytes);
     return used + bytes;
 }
 
