@@ -515,6 +515,7 @@ void lam_pipeline_stop(struct lam_pipeline *p) {
     for (int d = 0; d < p->devices; d++) p->workers[d].running = false;
     if (p->watched) pthread_join(p->watchdog, NULL);
     p->watched = false;
+    p->options.transport = NULL; /* may be closed from here on; nobody is left who uses it */
     give_back(p);
 }
 

@@ -236,5 +236,4 @@ void lam_ranks_stop(struct lam_pipeline *p) {
         if (p->reporters[r].running) pthread_join(p->reporters[r].thread, NULL);
     for (int r = 0; p->reporters && r < p->devices; r++) p->reporters[r].running = false;
     memset(p->carrying, 0, sizeof p->carrying);
-    p->options.transport = NULL; /* may be closed from here on */
 }
