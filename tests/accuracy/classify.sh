@@ -2,12 +2,7 @@
 # That the program learns: classify.sh CASE BIN_FOLDER. A short training from scratch has to reach a floor of
 # accuracy on the test images. Seeds are fixed; what a processor's rounding changes is a fraction of the distance
 # between a floor and what is usually reached. Exit status 77: the data are not there.
-set -u
-case_name=$1
-bin=$(cd "$2" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export LAMINA_CACHE=$work/cache
+. "$(dirname "$0")/setup.sh"
 
 # reaches FLOOR OPTIONS...: trains ResNet-20 and compares the accuracy of its result.
 reaches() {
@@ -19,8 +14,7 @@ reaches() {
     tail -n 1 "$work/log"
     accuracy=$(sed -n 's/^result: accuracy=\([0-9.]*\) .*/\1/p' "$work/log")
     perl -e 'exit(!($ARGV[0] >= $ARGV[1]))' "${accuracy:-0}" "$floor" && return 0
-    echo "FAILED: accuracy ${accuracy:-missing}, the floor is $floor" >&2
-    exit 1
+    fail "accuracy ${accuracy:-missing}, the floor is $floor"
 }
 
 case $case_name in

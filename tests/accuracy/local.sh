@@ -2,17 +2,7 @@
 # That blocks learn as local learning says: local.sh CASE BIN_FOLDER, on CIFAR-10's images. A program whose auxiliary
 # networks, EMA twins or borders are broken still trains and ends with a plausible number; each case looks where such a
 # fault shows. Seeds are fixed. Exit status 77: the data are not there.
-set -u
-case_name=$1
-bin=$(cd "$2" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export LAMINA_CACHE=$work/cache
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
+. "$(dirname "$0")/setup.sh"
 
 # make_data SAMPLES: all of CIFAR-10's training images, and the first test images.
 make_data() {
