@@ -163,11 +163,16 @@ static void end(struct lam_pipeline *p, lam_status status) {
     lam_pipeline_fail(p, cause(p, status));
 }
 
-static void *carry_batches(void *pipeline) {
+/* Does one thing over and over, until it fails. */
+static void *repeat(struct lam_pipeline *p, lam_status (*carry)(struct lam_pipeline *p)) {
     lam_status status = LAM_OK;
-    while (status == LAM_OK) status = send_batch(pipeline);
-    end(pipeline, status);
+    while (status == LAM_OK) status = carry(p);
+    end(p, status);
     return NULL;
+}
+
+static void *carry_batches(void *pipeline) {
+    return repeat(pipeline, send_batch);
 }
 
 static void *carry_versions_up(void *pipeline) {
@@ -179,10 +184,7 @@ static void *carry_versions_up(void *pipeline) {
 }
 
 static void *carry_versions_in(void *pipeline) {
-    lam_status status = LAM_OK;
-    while (status == LAM_OK) status = receive_version(pipeline);
-    end(pipeline, status);
-    return NULL;
+    return repeat(pipeline, receive_version);
 }
 
 static void *hear_reports(void *reporter) {

@@ -261,7 +261,7 @@ static lam_status check_devices(const struct lam_config *config) {
     return LAM_OK;
 }
 
-lam_status lam_config_check(const struct lam_config *config, const struct lam_options *options) {
+lam_status lam_config_check(const struct lam_config *config) {
     if (config->resume && !*config->out)
         return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
     LAM_TRY(check_local_learning(config));
@@ -273,7 +273,6 @@ lam_status lam_config_check(const struct lam_config *config, const struct lam_op
                         config->devices);
     struct lam_schedule schedule;
     LAM_TRY(lam_config_schedule(config, 1000, &schedule));
-    (void)options;
     return check_devices(config);
 }
 
@@ -397,9 +396,7 @@ lam_status lam_config_devices(const struct lam_config *config, char ***names, si
     *limits = calloc((size_t)*count, sizeof **limits);
     lam_status status = *limits ? find_limits(config, *limits, *count) : lam_no_memory();
     if (status == LAM_OK) return LAM_OK;
-    for (int i = 0; i < *count; i++) free((*names)[i]);
-    free(*names);
-    free(*limits);
+    lam_config_free_devices(*names, *limits, *count);
     return status;
 }
 

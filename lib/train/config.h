@@ -3,7 +3,7 @@
  *     struct lam_config config = {0};
  *     options.tables[0] = lam_config_table(&config);
  *     ... parse ...
- *     LAM_TRY(lam_config_check(&config, &options));        // combinations that make no sense, or not yet
+ *     LAM_TRY(lam_config_check(&config));                  // combinations that make no sense, or not yet
  */
 #ifndef LAM_TRAIN_CONFIG_H
 #define LAM_TRAIN_CONFIG_H
@@ -64,7 +64,7 @@ enum lam_on_bad { LAM_ON_BAD_STOP, LAM_ON_BAD_SKIP };
 struct lam_option_table lam_config_table(struct lam_config *config);
 
 /* Refuses, with one clear line, what contradicts itself and what this version cannot do yet. */
-lam_status lam_config_check(const struct lam_config *config, const struct lam_options *options);
+lam_status lam_config_check(const struct lam_config *config);
 
 /* The optimizer and the schedule that it asks for; steps_per_epoch turns epochs into steps. */
 struct lam_optimizer_options lam_config_optimizer(const struct lam_config *config);

@@ -95,6 +95,6 @@ lam_status lam_settings_parse(struct lam_settings *settings, int argc, char **ar
 }
 
 lam_status lam_settings_check(const struct lam_settings *settings) {
-    LAM_TRY(lam_config_check(&settings->config, &settings->options));
+    LAM_TRY(lam_config_check(&settings->config));
     return settings->task->check ? settings->task->check(&settings->config, settings->own) : LAM_OK;
 }

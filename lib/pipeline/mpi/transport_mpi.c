@@ -1,11 +1,11 @@
 /* Ranks that are processes: MPI, as a module that is loaded when it is asked for.
  *
- * All calls of MPI are made under one lock (MPI_THREAD_SERIALIZED) and none of them waits: whoever waits asks again and again,
+ * All calls of MPI are made under one lock (MPI_THREAD_SERIALIZED) and none waits for a peer but the sending of a word,
+ * which is small enough to be sent along at once: whoever waits asks again and again,
  * with longer and longer pauses, so that threads of one rank do not keep each other out, and a wait can end when a peer is
  * gone. Sends are synchronous: they are over when the receiver has begun to take them. */
 #include <mpi.h>
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
