@@ -123,6 +123,17 @@ static size_t value_bytes(const struct lam_program *p, const struct program_valu
                                 : lam_tensor_bytes(&value->value.desc);
 }
 
+/* The step that writes a value, and the last one that reads it. */
+static void find_steps(const struct lam_program *p, int v, struct plan_item *item) {
+    for (int s = 0; s < p->step_count; s++) {
+        const struct node *node = &p->steps[s].node;
+        for (int o = 0; o < node->op.outputs; o++)
+            if (node->out[o] == v) item->written = item->read = s;
+        for (int i = 0; i < node->op.inputs; i++)
+            if (node->in[i] == v) item->read = s;
+    }
+}
+
 /* Values over the batch, and shared ones. */
 static lam_status plan_activations(struct lam_program *p, const bool *made) {
     struct plan_item *items = calloc((size_t)p->value_count + 1, sizeof *items);
@@ -142,11 +153,13 @@ static lam_status plan_activations(struct lam_program *p, const bool *made) {
             continue;
         }
         of[count] = v;
-        items[count++] = (struct plan_item){
+        items[count] = (struct plan_item){
             .bytes = value_bytes(p, value),
             .begin = 2 * value->defined + (value->value.batched ? 1 : 0),
             .end = value->output >= 0 ? 2 * p->segment_count + 1 : value->last_used,
+            .row = value->sample_bytes,
         };
+        find_steps(p, v, &items[count++]);
     }
     p->activation_bytes = lam_plan(items, count);
     for (int i = 0; i < count; i++) {
@@ -202,14 +215,15 @@ static lam_status plan_slices(struct lam_program *p, const struct segment *segme
             if (v == LAM_NO_VALUE || !p->values[v].local) continue;
             item_of[v] = count;
             of[count] = v;
-            items[count++] = (struct plan_item){p->values[v].sample_bytes * (size_t)segment->slice, s, s, 0};
+            items[count++] = (struct plan_item){
+                .bytes = p->values[v].sample_bytes * (size_t)segment->slice, .begin = s, .end = s};
         }
         for (int i = 0; i < step->node.op.inputs; i++)
             if (step->node.in[i] != LAM_NO_VALUE && p->values[step->node.in[i]].local)
                 items[item_of[step->node.in[i]]].end = s;
         if (step->kernel->workspace_bytes) {
             of[count] = -1 - s;
-            items[count++] = (struct plan_item){step->kernel->workspace_bytes, s, s, 0};
+            items[count++] = (struct plan_item){.bytes = step->kernel->workspace_bytes, .begin = s, .end = s};
         }
     }
     *bytes = lam_plan(items, count);
@@ -246,15 +260,16 @@ static lam_status plan_workspace(struct lam_program *p) {
             step->prepared[i] = (struct place){.kind = PLACE_ABSENT};
             if (!step->batched || !kernel->prepared_bytes[i]) continue;
             of[count] = s * (LAM_MAX_INPUTS + 1) + i;
-            items[count++] =
-                (struct plan_item){kernel->prepared_bytes[i], 2 * step->when, 2 * step->when + 1, 0};
+            items[count++] = (struct plan_item){
+                .bytes = kernel->prepared_bytes[i], .begin = 2 * step->when, .end = 2 * step->when + 1};
         }
         if (!step->batched || !kernel->partial_bytes) continue;
         step->first_partial_is_output = kernel->partial_is_output;
         of[count] = s * (LAM_MAX_INPUTS + 1) + LAM_MAX_INPUTS;
         size_t own = (size_t)(p->lanes - (step->first_partial_is_output ? 1 : 0));
-        items[count++] = (struct plan_item){own * aligned(kernel->partial_bytes), 2 * step->when + 1,
-                                            2 * step->when + 2, 0};
+        items[count++] = (struct plan_item){.bytes = own * aligned(kernel->partial_bytes),
+                                            .begin = 2 * step->when + 1,
+                                            .end = 2 * step->when + 2};
     }
     p->lane_area_offset = aligned(lam_plan(items, count));
     for (int k = 0; k < count; k++) {

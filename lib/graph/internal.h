@@ -108,9 +108,14 @@ struct plan_item {
     size_t bytes;
     int begin, end; /* live from begin to end, both included */
     size_t offset;  /* result, 64-byte aligned */
+    /* Not 0: the item consists of rows of so many bytes, and a time step goes through them row by row. An item that is
+     * written for the first time behind the last reading of another one, row by row of the same size, may have its place. */
+    size_t row;
+    int written,
+        read; /* the first writing in step `begin` and the last reading in step `end`, on a common scale */
 };
-/* Gives every item an offset such that items alive at the same time do not overlap; returns the bytes needed.
- */
+/* Gives every item an offset such that items alive at the same time do not overlap, but where one takes the other's
+ * place as above; returns the bytes needed. */
 size_t lam_plan(struct plan_item *items, int count);
 
 #endif

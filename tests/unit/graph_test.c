@@ -195,6 +195,27 @@ static void test_plan_never_overlaps_and_is_tight(void **state) {
     }
 }
 
+/* Rows of 32 bytes: the second is written behind the last reading of the first, the third beside it. */
+static void test_plan_gives_a_place_on_row_by_row(void **state) {
+    (void)state;
+    struct plan_item dying = {.bytes = 640, .begin = 0, .end = 3, .row = 32, .written = 0, .read = 10};
+    struct plan_item behind = {.bytes = 640, .begin = 3, .end = 5, .row = 32, .written = 11, .read = 20};
+    struct plan_item items[3] = {dying, behind, {.bytes = 640, .begin = 0, .end = 9}};
+    assert_int_equal(lam_plan(items, 3), 1280);
+    assert_int_equal(items[0].offset, items[1].offset);
+    struct plan_item refused[] = {behind, behind, behind, behind};
+    refused[0].written = 10; /* the op that reads the one writes the other */
+    refused[1].row = 64;
+    refused[2].bytes = 704;
+    refused[3].begin = 2;
+    for (int i = 0; i < 4; i++) {
+        struct plan_item two[2] = {dying, refused[i]};
+        assert_int_equal(lam_plan(two, 2), dying.bytes + refused[i].bytes);
+    }
+    struct plan_item heirs[3] = {dying, behind, behind}; /* only one of two can have the place */
+    assert_int_equal(lam_plan(heirs, 3), 1280);
+}
+
 /* ---- tuning record ---- */
 
 static void test_tuning_record_round_trip(void **state) {
@@ -235,6 +256,7 @@ int main(void) {
         cmocka_unit_test(test_shapes_that_differ_are_refused),
         cmocka_unit_test(test_evaluation_graphs_have_no_backward),
         cmocka_unit_test(test_plan_never_overlaps_and_is_tight),
+        cmocka_unit_test(test_plan_gives_a_place_on_row_by_row),
         cmocka_unit_test(test_tuning_record_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
