@@ -7,6 +7,9 @@
  * draining. Schedules alternate, round by round, so that a machine that slows down slows all of them; the median round
  * counts, ratios are taken within a round. `end-to-end` is one block on one device of all the cores (--whole).
  *
+ * --times-of: what each device needs for a step, in turn (sequential), or side by side (ppll): on devices that share no
+ * cores that is what they will need, with the memory's bandwidth shared and caches of their own.
+ *
  * ideal: with t_d the seconds of device d in a step of `sequential`, PPLL can be sum(t) / max(t) times as fast.
  */
 #include <stdio.h>
@@ -42,13 +45,15 @@ static const char *const schedule_names[] = {
 
 struct config {
     char *model, *method, *partition, *devices, *whole, *schedules, *json, *times, *tuning_file;
-    int precision, glcan_global;
+    int precision, glcan_global, times_of;
     int64_t blocks, batch, queue, micro_batches, steps, rounds, image_size, classes;
     bool help;
 };
 
 static const char *const globals[] = {"stages", "next", NULL};
 static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const times_of[] = {"sequential", "ppll", NULL};
+static const enum schedule times_schedule[] = {SEQUENTIAL, PPLL};
 
 #define ROW(...) LAM_OPTION_ROW(struct config, __VA_ARGS__)
 static const struct lam_option table[] = {
@@ -78,6 +83,8 @@ static const struct lam_option table[] = {
     ROW("json", TEXT, json, "", "Output", .placeholder = "FILE", .help = "write the numbers there"),
     ROW("times", TEXT, times, "", "Output", .placeholder = "FILE",
         .help = "write what lamina-bench simulate needs there"),
+    ROW("times-of", CHOICE, times_of, "sequential", "Output", .choices = times_of,
+        .help = "--times: the schedule whose times it gets; ppll if no two devices share cores"),
     ROW("help", BOOL, help, "no", "Output", .flags = LAM_OPTION_UNSAVED, .help = "this text"),
 };
 
@@ -85,7 +92,11 @@ static const struct lam_option table[] = {
 
 struct measured {
     double rate;                                   /* images/s */
-    struct lam_pipeline_times times[MOST_DEVICES]; /* per step */
+    struct lam_pipeline_times times[MOST_DEVICES]; /* of all its steps */
+    /* Of as many steps between two drains, where --times asks for this schedule's: no part of another step. */
+    bool wants_whole_steps;
+    struct lam_pipeline_times whole_steps[MOST_DEVICES];
+    double whole_seconds;
     size_t peak_bytes[MOST_DEVICES];
     int devices;
 };
@@ -121,6 +132,18 @@ static void give_back(void *context, struct lam_batch *batch) {
     (void)context, (void)batch;
 }
 
+static lam_status time_whole_steps(const struct bench *b, struct lam_pipeline *pipeline,
+                                   struct lam_batch *batch, uint64_t first, struct measured *m) {
+    lam_pipeline_reset_times(pipeline);
+    double begin = lam_seconds();
+    for (uint64_t step = first; step < first + (uint64_t)b->config.steps; step++)
+        LAM_TRY(lam_pipeline_train(pipeline, batch, give_back, NULL, 1e-3f, step));
+    LAM_TRY(lam_pipeline_drain(pipeline));
+    m->whole_seconds = lam_seconds() - begin;
+    for (int d = 0; d < m->devices; d++) m->whole_steps[d] = lam_pipeline_times(pipeline, d);
+    return LAM_OK;
+}
+
 static lam_status run_steps(const struct bench *b, struct lam_pipeline *pipeline, struct lam_batch *batch,
                             struct clock *clock, struct measured *m) {
     LAM_TRY(lam_pipeline_start(pipeline, 0, true));
@@ -136,7 +159,7 @@ static lam_status run_steps(const struct bench *b, struct lam_pipeline *pipeline
         m->times[d] = lam_pipeline_times(pipeline, d);
         m->peak_bytes[d] = lam_device_memory_total(lam_pipeline_stage(pipeline, d)->device).peak;
     }
-    return LAM_OK;
+    return m->wants_whole_steps ? time_whole_steps(b, pipeline, batch, clock->last + 1, m) : LAM_OK;
 }
 
 static void note_cut(struct bench *b, const struct lam_chain *chain) {
@@ -315,12 +338,17 @@ static lam_status report(const struct bench *b, struct measured *const *all) {
     return bench_write_json(b->config.json, list);
 }
 
-/* What a simulation needs, from the sequential run: auxiliary networks are counted with the backward pass. */
+static bool wants_times(const struct bench *b, enum schedule schedule) {
+    return *b->config.times && schedule == times_schedule[b->config.times_of];
+}
+
+/* What a simulation needs: auxiliary networks are counted with the backward pass. */
 static lam_status write_times(const struct bench *b, const struct measured *m) {
     json_t *stages = json_array();
     double steps = (double)b->config.steps;
     for (int d = 0; d < m->devices; d++) {
-        double forward = m->times[d].forward / steps, rest = (m->times[d].busy - m->times[d].forward) / steps;
+        double forward = m->whole_steps[d].forward / steps;
+        double rest = m->whole_steps[d].busy / steps - forward;
         /* Nothing left to do behind what counts as forward: the output left at the end of the step. */
         bool late = d + 1 < m->devices && rest < 0.02 * forward;
         json_array_append_new(stages, json_pack("{s:f, s:f, s:b, s:f, s:f}", "forward", forward, "backward",
@@ -328,7 +356,9 @@ static lam_status write_times(const struct bench *b, const struct measured *m) {
                                                 "snapshot_bytes", b->snapshot_bytes[d]));
     }
     return bench_write_json(b->config.times,
-                            json_pack("{s:I, s:o}", "batch", (json_int_t)b->config.batch, "stages", stages));
+                            json_pack("{s:I, s:o, s:{s:s, s:I, s:f}}", "batch", (json_int_t)b->config.batch,
+                                      "stages", stages, "measured", "schedule", times_of[b->config.times_of],
+                                      "steps", (json_int_t)b->config.steps, "seconds", m->whole_seconds));
 }
 
 /* ---- setting up ---- */
@@ -351,6 +381,15 @@ static lam_status parse_schedules(struct bench *b) {
     return status;
 }
 
+static lam_status check_times(const struct bench *b) {
+    if (!*b->config.times) return LAM_OK;
+    for (int s = 0; s < b->schedule_count; s++)
+        if (wants_times(b, b->schedules[s])) return LAM_OK;
+    const char *name = times_of[b->config.times_of];
+    return lam_fail(LAM_ERR_INVALID, "--times: %s is not timed; name it in --schedules, or give --times-of",
+                    name);
+}
+
 static lam_status set_up(struct bench *b) {
     char **whole;
     int count;
@@ -358,6 +397,7 @@ static lam_status set_up(struct bench *b) {
     if (*b->config.json) LAM_TRY(lam_check_output_file(b->config.json));
     if (*b->config.times) LAM_TRY(lam_check_output_file(b->config.times));
     LAM_TRY(parse_schedules(b));
+    LAM_TRY(check_times(b));
     LAM_TRY(bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes,
                                (int)b->config.batch, &b->network));
     LAM_TRY(lam_device_list_parse(b->config.devices, &b->names, &b->device_count));
@@ -388,14 +428,14 @@ static lam_status run(struct bench *b) {
     }
     for (int64_t r = 0; r < b->config.rounds; r++)
         for (int s = 0; s < b->schedule_count && status == LAM_OK; s++) {
+            all[s][r].wants_whole_steps = wants_times(b, b->schedules[s]);
             status = measure(b, b->schedules[s], &all[s][r]);
             if (status == LAM_OK && r == 0 && *b->config.tuning_file)
                 status = lam_tuning_save(b->tuning, b->config.tuning_file);
         }
     if (status == LAM_OK) status = report(b, all);
     for (int s = 0; s < b->schedule_count && status == LAM_OK; s++)
-        if (b->schedules[s] == SEQUENTIAL && *b->config.times)
-            status = write_times(b, middle(all[s], (int)b->config.rounds));
+        if (wants_times(b, b->schedules[s])) status = write_times(b, middle(all[s], (int)b->config.rounds));
     for (int s = 0; s < b->schedule_count; s++) free(all[s]);
     return status;
 }

@@ -3,9 +3,11 @@
  *     lamina-bench simulate --times times.json --link 12 --latency 5 --json simulated.json
  *     lamina-bench simulate --forward 0.010,0.012 --backward 0.02,0.024 --aux 0.003 --send-bytes 8e6 --link 12
  *
- * times.json: {"batch": 128, "stages": [{"forward": 0.01, "aux": 0.003, "backward": 0.02, "update": 0.0005,
- * "late_send": false, "send_bytes": 8e6, "snapshot_bytes": 18432}, ...]}, seconds and bytes of a whole batch; what is
- * left out is 0, but forward and backward must stand there, and a "name" may. One stage per device.
+ * times.json (lamina-bench pipeline --times): {"batch": 128, "stages": [{"forward": 0.01, "aux": 0.003, "backward": 0.02,
+ * "update": 0.0005, "late_send": false, "send_bytes": 8e6, "snapshot_bytes": 18432}, ...]}, seconds and bytes of a whole
+ * batch; what is left out is 0, but forward and backward must stand there, and a "name" may. One stage per device. With
+ * "measured": {"schedule": "ppll", "steps": 20, "seconds": 4.2} that run, from the first batch to the last one's end, is
+ * simulated as well and compared.
  *
  * images_per_s is that of a long run, fill and drain left out; ideal is what the slowest stage alone allows (of
  * sequential: all stages one after another), busy, starved and blocked are shares of all the time.
@@ -18,6 +20,8 @@
 #include "base/files.h"
 #include "bench/commands.h"
 #include "pipeline/simulate.h"
+
+enum { MOST_BATCHES = 100000 };
 
 /* X(field, name in the file, name of the option, help) */
 #define FIELD_TABLE(X)                                                                                       \
@@ -72,7 +76,7 @@ static const struct lam_option table[] = {
         .help = "images in a batch; --times brings its own"),
     ROW("schedules", TEXT, schedules, "sequential,ppll,gpipe,1f1b", "Schedules", .placeholder = "LIST",
         .help = "which of these to show"),
-    ROW("batches", INT, batches, "400", "Schedules", LAM_RANGE(1, 100000), .help = "batches in a run"),
+    ROW("batches", INT, batches, "400", "Schedules", LAM_RANGE(1, MOST_BATCHES), .help = "batches in a run"),
     ROW("queue", INT, queue, "2", "Schedules", LAM_RANGE(1, 100000),
         .help = "batches handed over and not finished (ppll)"),
     ROW("early-slot", BOOL, early_slot, "no", "Schedules",
@@ -99,6 +103,10 @@ struct input {
     struct lam_simulated_stage stages[LAM_SIMULATED_STAGES];
     int stage_count;
     double batch;
+    /* What the file says about the run that its times are of; steps 0: nothing. */
+    enum lam_simulated_schedule measured;
+    int measured_steps;
+    double measured_seconds;
 };
 
 static struct lam_simulated_stage make_stage(const double values[FIELDS]) {
@@ -151,6 +159,26 @@ static lam_status read_stage(json_t *object, struct lam_simulated_stage *stage) 
     return LAM_OK;
 }
 
+static lam_status read_measured(json_t *measured, struct input *input) {
+    const char *schedule;
+    json_int_t steps;
+    double seconds;
+    input->measured_steps = 0;
+    if (!measured) return LAM_OK;
+    bool right = json_unpack(measured, "{s:s, s:I, s:F}", "schedule", &schedule, "steps", &steps, "seconds",
+                             &seconds) == 0 &&
+                 steps > 0 && steps <= MOST_BATCHES && seconds > 0;
+    for (int i = 0; i < LAM_SIMULATED_SCHEDULES && right; i++) {
+        if (strcmp(schedule, lam_simulated_schedule_name((enum lam_simulated_schedule)i))) continue;
+        input->measured = (enum lam_simulated_schedule)i;
+        input->measured_steps = (int)steps;
+        input->measured_seconds = seconds;
+    }
+    return input->measured_steps
+               ? LAM_OK
+               : lam_fail(LAM_ERR_FORMAT, "\"measured\" is not schedule, steps and seconds of a run");
+}
+
 static lam_status read_stages(const json_t *root, struct input *input) {
     const json_t *batch = json_object_get(root, "batch"), *stages = json_object_get(root, "stages");
     size_t count = json_array_size(stages);
@@ -160,6 +188,7 @@ static lam_status read_stages(const json_t *root, struct input *input) {
         return lam_fail(LAM_ERR_FORMAT, "has no \"stages\" that is a list of 1 to %d", LAM_SIMULATED_STAGES);
     input->batch = (double)json_integer_value(batch);
     input->stage_count = (int)count;
+    LAM_TRY(read_measured(json_object_get(root, "measured"), input));
     for (size_t i = 0; i < count; i++) {
         lam_status status = read_stage(json_array_get(stages, i), &input->stages[i]);
         char prefix[32];
@@ -271,27 +300,25 @@ static lam_status read_schedules(const char *text, struct shown *shown) {
     return status;
 }
 
-static lam_status simulate_all(const struct config *config, const struct input *input,
-                               struct lam_simulation_result results[LAM_SIMULATED_SCHEDULES]) {
-    for (int i = 0; i < LAM_SIMULATED_SCHEDULES; i++) {
-        struct lam_simulation simulation = {
-            .schedule = (enum lam_simulated_schedule)i,
-            .stages = input->stages,
-            .stage_count = input->stage_count,
-            .batches = (int)config->batches,
-            .queue = (int)config->queue,
-            .early_slot = config->early_slot,
-            .ema_lag = (int)config->ema_lag,
-            .micro_batches = (int)config->micro_batches,
-            .micro_overhead = 1e-6 * config->micro_overhead,
-            .link_bytes_per_s = 1e9 * config->link,
-            .latency = 1e-6 * config->latency,
-            .jitter = config->jitter,
-            .seed = (uint64_t)config->seed,
-        };
-        LAM_TRY(lam_simulate(&simulation, &results[i]));
-    }
-    return LAM_OK;
+static lam_status simulate_one(const struct config *config, const struct input *input,
+                               enum lam_simulated_schedule schedule, int batches,
+                               struct lam_simulation_result *result) {
+    struct lam_simulation simulation = {
+        .schedule = schedule,
+        .stages = input->stages,
+        .stage_count = input->stage_count,
+        .batches = batches,
+        .queue = (int)config->queue,
+        .early_slot = config->early_slot,
+        .ema_lag = (int)config->ema_lag,
+        .micro_batches = (int)config->micro_batches,
+        .micro_overhead = 1e-6 * config->micro_overhead,
+        .link_bytes_per_s = 1e9 * config->link,
+        .latency = 1e-6 * config->latency,
+        .jitter = config->jitter,
+        .seed = (uint64_t)config->seed,
+    };
+    return lam_simulate(&simulation, result);
 }
 
 /* ---- output ---- */
@@ -328,6 +355,17 @@ static void print_shares(const struct input *input, const struct shown *shown,
     }
 }
 
+/* The measured run, simulated. */
+static lam_status print_check(const struct config *config, const struct input *input) {
+    struct lam_simulation_result result;
+    if (!input->measured_steps) return LAM_OK;
+    LAM_TRY(simulate_one(config, input, input->measured, input->measured_steps, &result));
+    printf("\n%d steps of %s took %.3f s when these times were measured; simulated, %.3f s: %+.1f %%\n",
+           input->measured_steps, lam_simulated_schedule_name(input->measured), input->measured_seconds,
+           result.seconds, 100 * (result.seconds / input->measured_seconds - 1));
+    return LAM_OK;
+}
+
 static json_t *list_of(const double *values, int count) {
     json_t *list = json_array();
     for (int i = 0; i < count; i++) json_array_append_new(list, json_real(values[i]));
@@ -362,9 +400,12 @@ static lam_status run_simulate(const struct config *config, const struct lam_opt
     struct lam_simulation_result results[LAM_SIMULATED_SCHEDULES];
     LAM_TRY(read_input(config, options, &input));
     LAM_TRY(read_schedules(config->schedules, &shown));
-    LAM_TRY(simulate_all(config, &input, results));
+    for (int i = 0; i < LAM_SIMULATED_SCHEDULES; i++)
+        LAM_TRY(
+            simulate_one(config, &input, (enum lam_simulated_schedule)i, (int)config->batches, &results[i]));
     print_rates(&input, &shown, results);
     print_shares(&input, &shown, results);
+    LAM_TRY(print_check(config, &input));
     return *config->json ? bench_write_json(config->json, make_json(&input, &shown, results)) : LAM_OK;
 }
 

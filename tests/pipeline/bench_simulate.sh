@@ -54,6 +54,10 @@ for r in rows:
     assert all(len(s) == 2 for s in shares) and all(abs(sum(s) - 1) < 1e-9 for s in zip(*shares))
 END
 
+sed 's/"model": "any"/"measured": {"schedule": "ppll", "steps": 2, "seconds": 8}/' times.json >measured.json
+"$program" simulate --times measured.json >log || fail "status $?" # 1 s, then twice 5 s
+grep -q '^2 steps of ppll took 8.000 s.* simulated, 11.000 s: +37.5 %$' log || fail "no check: $(cat log)"
+
 refused "no command"
 refused "did you mean simulate" simulat
 refused "give --times FILE" simulate
@@ -89,6 +93,8 @@ bad_times 'has no "batch"' '{"stages": [{"forward": 1, "backward": 1}]}'
 bad_times 'has no "batch"' '{"batch": 0, "stages": [{"forward": 1, "backward": 1}]}'
 bad_times 'has no "stages"' '{"batch": 1, "stages": []}'
 bad_times 'has no "stages"' '{"batch": 1, "stages": {"forward": 1}}'
+bad_times '"measured" is not' '{"batch": 1, "stages": [{"forward": 1, "backward": 1}], "measured": {"schedule": "ppl", "steps": 1, "seconds": 1}}'
+bad_times '"measured" is not' '{"batch": 1, "stages": [{"forward": 1, "backward": 1}], "measured": {"schedule": "ppll", "steps": 0, "seconds": 1}}'
 bad_times "stage 1: is not an object" '{"batch": 1, "stages": [7]}'
 bad_times "stage 2: has no backward" '{"batch": 1, "stages": [{"forward": 1, "backward": 1}, {"forward": 1}]}'
 bad_times "stage 1: no such field as 'foward'; did you mean forward" '{"batch": 1, "stages": [{"foward": 1}]}'

@@ -41,27 +41,32 @@ static void expect_same(const struct rig_options *options, const void *reference
     free(state);
 }
 
+/* On 1, 2 and 4 devices, queue 1, 2 and 8, with delays; and sequential on two devices. */
+static void check_blocks(struct rig_options options) {
+    static const int devices[] = {1, 2, 4}, queues[] = {1, 2, 8};
+    size_t bytes;
+    options.devices = 1;
+    void *reference = train(&options, STEPS, &bytes);
+    options.schedule = LAM_PIPELINE_PPLL;
+    for (int d = 0; d < 3 && (d == 0 || devices[d] <= options.blocks); d++)
+        for (int q = 0; q < 3; q++) {
+            options.devices = devices[d];
+            options.queue = queues[q];
+            options.longest_delay = q == 1 ? 3000 : 0;
+            expect_same(&options, reference, bytes);
+        }
+    options.schedule = LAM_PIPELINE_SEQUENTIAL;
+    options.devices = options.blocks > 1 ? 2 : 1;
+    expect_same(&options, reference, bytes);
+    free(reference);
+}
+
 static void check_network(const char *model, const char *method, enum lam_dtype precision) {
-    static const int blocks[] = {1, 2, 4, 8}, devices[] = {1, 2, 4}, queues[] = {1, 2, 8};
+    static const int blocks[] = {1, 2, 4, 8};
     int units = strcmp(model, "vit-micro") == 0 ? 5 : 10; /* that can be cut after */
-    for (int b = 0; b < 4 && blocks[b] <= units; b++) {
-        struct rig_options options = {
-            .model = model, .method = method, .blocks = blocks[b], .devices = 1, .precision = precision};
-        size_t bytes;
-        void *reference = train(&options, STEPS, &bytes);
-        options.schedule = LAM_PIPELINE_PPLL;
-        for (int d = 0; d < 3 && (d == 0 || devices[d] <= blocks[b]); d++)
-            for (int q = 0; q < 3; q++) {
-                options.devices = devices[d];
-                options.queue = queues[q];
-                options.longest_delay = q == 1 ? 3000 : 0;
-                expect_same(&options, reference, bytes);
-            }
-        options.schedule = LAM_PIPELINE_SEQUENTIAL;
-        options.devices = blocks[b] > 1 ? 2 : 1;
-        expect_same(&options, reference, bytes);
-        free(reference);
-    }
+    for (int b = 0; b < 4 && blocks[b] <= units; b++)
+        check_blocks((struct rig_options){
+            .model = model, .method = method, .blocks = blocks[b], .precision = precision});
 }
 
 static void resnet_dgl(void **state) {
@@ -79,6 +84,19 @@ static void vit_dgl(void **state) {
 static void vit_glcan(void **state) {
     (void)state;
     check_network("vit-micro", "glcan", LAM_F32);
+}
+/* Twelve layers, so eight blocks. */
+static void vit_eight_blocks(void **state) {
+    (void)state;
+    struct rig_options options = {.model = "vit-tiny", .method = "dgl", .blocks = 8};
+    check_blocks(options);
+    options.method = "glcan";
+    check_blocks(options);
+}
+static void resnet_stages(void **state) {
+    (void)state;
+    check_blocks(
+        (struct rig_options){.model = "resnet20", .method = "glcan", .blocks = 4, .aux.stages = true});
 }
 static void resnet_bf16(void **state) {
     (void)state;
@@ -185,10 +203,11 @@ static void twins_matter(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resnet_dgl), cmocka_unit_test(resnet_glcan), cmocka_unit_test(vit_dgl),
-        cmocka_unit_test(vit_glcan),  cmocka_unit_test(resnet_bf16),  cmocka_unit_test(vit_bf16),
-        cmocka_unit_test(lags),       cmocka_unit_test(resume),       cmocka_unit_test(resume_lag),
-        cmocka_unit_test(evaluation), cmocka_unit_test(twins_matter),
+        cmocka_unit_test(resnet_dgl),       cmocka_unit_test(resnet_glcan),  cmocka_unit_test(vit_dgl),
+        cmocka_unit_test(vit_glcan),        cmocka_unit_test(resnet_bf16),   cmocka_unit_test(vit_bf16),
+        cmocka_unit_test(vit_eight_blocks), cmocka_unit_test(resnet_stages), cmocka_unit_test(lags),
+        cmocka_unit_test(resume),           cmocka_unit_test(resume_lag),    cmocka_unit_test(evaluation),
+        cmocka_unit_test(twins_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
