@@ -9,7 +9,7 @@ say "1/3 packages"
 install_packages $BUILD_PACKAGES
 
 say "2/3 build"
-build build/release -j "$(nproc)"
+build build/release OFF -j "$(nproc)"
 
 say "3/3 training ResNet-20 on the built-in shapes (ten classes of 32x32 images, made on the fly)"
 out=runs/quickstart

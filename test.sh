@@ -10,7 +10,7 @@ say "1/3 packages"
 install_packages $BUILD_PACKAGES $TEST_PACKAGES
 
 say "2/3 build"
-build build/release -j "$(nproc)"
+build build/release ON -j "$(nproc)"
 
 say "3/3 tests"
 : "${LAMINA_DATA:=$(cd .. && pwd)/shared/data}"
@@ -18,7 +18,7 @@ export LAMINA_DATA
 [ -d "$LAMINA_DATA" ] || echo "no real data at $LAMINA_DATA: accuracy tests on it are skipped (set LAMINA_DATA)"
 status=0
 log=build/release/test.log
-ctest --test-dir build/release --output-on-failure | tee "$log" || status=$?
+ctest --test-dir build/release -j "$(nproc)" --output-on-failure | tee "$log" || status=$?
 if [ $status -ne 0 ]; then
   echo "Some tests failed. One alone: ctest --test-dir build/release -R NAME --output-on-failure"
   exit 1

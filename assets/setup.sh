@@ -2,7 +2,7 @@
 # Sourced, not run. Reads YES (1: never ask) and needs the repository's root as the current folder.
 
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config git libdnnl-dev libgomp1 libpng-dev libturbojpeg0-dev
-  libexif-dev libmatio-dev libjansson-dev libinih-dev libprotobuf-c-dev protobuf-c-compiler"
+  libexif-dev libmatio-dev libjansson-dev libinih-dev libexpat1-dev libprotobuf-c-dev protobuf-c-compiler"
 TEST_PACKAGES="libcmocka-dev libopenmpi-dev openmpi-bin"
 
 say() { printf '\n== %s\n' "$*"; }
@@ -33,12 +33,12 @@ install_packages() {
     die "apt-get install failed"
 }
 
-# build FOLDER TARGET...: configure, build quietly, show the log where it fails.
+# build FOLDER TESTS [ninja's arguments]: configure with the tests (ON) or without (OFF), build quietly, show the log where it fails.
 build() {
-  local folder=$1 log=$1/build.log
-  shift
+  local folder=$1 tests=$2 log=$1/build.log
+  shift 2
   mkdir -p "$folder"
-  cmake -G Ninja -S . -B "$folder" -DCMAKE_BUILD_TYPE=Release >"$log" 2>&1 || { cat "$log" >&2; die "cmake failed"; }
+  cmake -G Ninja -S . -B "$folder" -DCMAKE_BUILD_TYPE=Release -DLAMINA_TESTS="$tests" >"$log" 2>&1 || { cat "$log" >&2; die "cmake failed"; }
   ninja -C "$folder" "$@" >"$log" 2>&1 || { tail -n 60 "$log" >&2; die "the build failed; the whole log is $log"; }
   echo "built in $folder"
 }
