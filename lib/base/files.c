@@ -121,6 +121,15 @@ lam_status lam_file_write(const char *path, const void *data, size_t size) {
     return lam_atomic_commit(&file);
 }
 
+void lam_put_csv(const char *text, FILE *to) {
+    fputc('"', to);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', to);
+        fputc(*text, to);
+    }
+    fputc('"', to);
+}
+
 bool lam_path_exists(const char *path) {
     struct stat info;
     return stat(path, &info) == 0;

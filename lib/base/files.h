@@ -24,6 +24,9 @@ lam_status lam_atomic_open(struct lam_atomic_file *file, const char *path);
 lam_status lam_atomic_commit(struct lam_atomic_file *file);
 void lam_atomic_abandon(struct lam_atomic_file *file);
 
+/* A field of a CSV file: in quotes, a quote in it doubled. */
+void lam_put_csv(const char *text, FILE *to);
+
 bool lam_path_exists(const char *path);
 bool lam_path_is_folder(const char *path);
 lam_status lam_make_folders(const char *path); /* like mkdir -p */

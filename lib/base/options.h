@@ -44,6 +44,7 @@ enum {
     LAM_OPTION_RESUMABLE = 2, /* may differ from the saved config when a run is resumed */
     LAM_OPTION_RECIPE = 4,    /* TEXT: the name of a recipe to read here */
     LAM_OPTION_MACHINE = 8,   /* has no influence on what comes out, only on how fast */
+    LAM_OPTION_USE = 16, /* of a task: may be other when the trained network is used (lamina eval, predict) */
 };
 
 struct lam_option {

@@ -14,11 +14,13 @@
 #include "base/files.h"
 #include "base/rng.h"
 #include "data/formats.h"
+#include "data/sample_cache.h"
 
 struct opened {
-    struct lam_dataset set; /* first: the public part */
-    int64_t total;          /* samples in the files, good or bad */
-    int64_t *good, *bad;    /* their numbers in the files when bad ones are left out; else NULL */
+    struct lam_dataset set;         /* first: the public part */
+    int64_t total;                  /* samples in the files, good or bad */
+    int64_t *good, *bad;            /* their numbers in the files when bad ones are left out; else NULL */
+    struct lam_sample_cache *cache; /* or NULL */
 };
 
 void lam_sample_free(struct lam_sample *sample) {
@@ -52,6 +54,27 @@ static lam_status unknown_format(const char *name) {
     return lam_fail(LAM_ERR_NOT_FOUND, "there is no data format '%s'; there are %s", name, list);
 }
 
+static lam_status check_path(const struct lam_dataset_format *format, const char *path) {
+    if (!lam_path_exists(path)) return lam_fail(LAM_ERR_NOT_FOUND, "%s: does not exist", path);
+    if (!lam_path_is_folder(path))
+        return lam_fail(LAM_ERR_INVALID, "%s: is not a folder (%s expects %s)", path, format->name,
+                        format->help);
+    return LAM_OK;
+}
+
+/* Cuts "path#part" in two. A folder may have a # in its name: then the text as a whole exists. *part stays NULL if
+ * there is none. */
+static lam_status split_part(const struct lam_dataset_format *format, char *path, char **part) {
+    char *mark = format->takes_part && !lam_path_exists(path) ? strrchr(path, '#') : NULL;
+    if (!mark) return LAM_OK;
+    *mark = 0;
+    if (!mark[1])
+        return lam_fail(LAM_ERR_INVALID, "%s#: no part is named; leave the # out, or write %s:PATH#PART",
+                        path, format->name);
+    *part = strdup(mark + 1);
+    return *part ? LAM_OK : lam_no_memory();
+}
+
 static lam_status find_format(const char *text, const struct lam_dataset_format **format, const char **path) {
     const char *colon = strchr(text, ':');
     char *name = colon ? strndup(text, (size_t)(colon - text)) : strdup(text);
@@ -69,10 +92,6 @@ static lam_status find_format(const char *text, const struct lam_dataset_format 
                       : LAM_OK;
     if (!**path)
         return lam_fail(LAM_ERR_INVALID, "data '%s': %s needs a path; write %s:PATH (%s)", text, known, known,
-                        (*format)->help);
-    if (!lam_path_exists(*path)) return lam_fail(LAM_ERR_NOT_FOUND, "%s: does not exist", *path);
-    if (!lam_path_is_folder(*path))
-        return lam_fail(LAM_ERR_INVALID, "%s: is not a folder (%s expects %s)", *path, known,
                         (*format)->help);
     return LAM_OK;
 }
@@ -105,6 +124,29 @@ static lam_status leave_out_bad(struct opened *opened) {
     return LAM_OK;
 }
 
+static void count_boxes(struct opened *opened) {
+    struct lam_dataset *set = &opened->set;
+    for (int64_t i = 0; i < set->count; i++)
+        set->format->count_boxes(set, opened->good ? opened->good[i] : i, &set->counts);
+}
+
+static lam_status open_as(const char *text, char *path, enum lam_split split,
+                          const struct lam_dataset_options *options, struct opened *opened) {
+    struct lam_dataset *set = &opened->set;
+    if (set->format->needs_path && !set->format->takes_paths) {
+        LAM_TRY(split_part(set->format, path, &set->part));
+        LAM_TRY(check_path(set->format, path));
+    }
+    LAM_TRY(set->format->open(path, split, options, set));
+    if (set->count < 1) return lam_fail(LAM_ERR_FORMAT, "%s: the data set has no samples", text);
+    opened->total = set->count;
+    if (options->skip_bad) LAM_TRY(leave_out_bad(opened));
+    if (set->has_boxes) count_boxes(opened);
+    if (options->cache_bytes)
+        LAM_TRY(lam_sample_cache_create(set->count, options->cache_bytes, &opened->cache));
+    return LAM_OK;
+}
+
 lam_status lam_dataset_open(const char *text, enum lam_split split, const struct lam_dataset_options *options,
                             struct lam_dataset **dataset) {
     static const struct lam_dataset_options defaults = {0};
@@ -113,20 +155,20 @@ lam_status lam_dataset_open(const char *text, enum lam_split split, const struct
     const char *path = NULL;
     LAM_TRY(find_format(text, &format, &path));
     struct opened *opened = calloc(1, sizeof *opened);
-    if (!opened) return lam_no_memory();
-    struct lam_dataset *set = &opened->set;
-    set->format = format;
-    lam_status status = format->open(path, split, options, set);
-    if (status == LAM_OK && set->count < 1)
-        status = lam_fail(LAM_ERR_FORMAT, "%s: the data set has no samples", text);
-    opened->total = set->count;
-    if (status == LAM_OK && options->skip_bad) status = leave_out_bad(opened);
-    if (status != LAM_OK) {
-        lam_dataset_close(set);
-        return status;
+    char *mine = strdup(path);
+    lam_status status = opened && mine ? LAM_OK : lam_no_memory();
+    if (status == LAM_OK) {
+        opened->set.format = format;
+        status = open_as(text, mine, split, options, opened);
     }
-    *dataset = set;
-    return LAM_OK;
+    free(mine);
+    if (status == LAM_OK)
+        *dataset = &opened->set;
+    else if (opened && opened->set.format)
+        lam_dataset_close(&opened->set);
+    else
+        free(opened);
+    return status;
 }
 
 void lam_dataset_close(struct lam_dataset *dataset) {
@@ -134,6 +176,9 @@ void lam_dataset_close(struct lam_dataset *dataset) {
     struct opened *opened = (struct opened *)dataset;
     dataset->format->close(dataset);
     lam_class_names_free(dataset);
+    free(dataset->category_ids);
+    free(dataset->part);
+    lam_sample_cache_destroy(opened->cache);
     free(opened->good);
     free(opened->bad);
     free(opened);
@@ -144,11 +189,44 @@ static int64_t number_in_files(const struct lam_dataset *dataset, int64_t index)
     return opened->good ? opened->good[index] : index;
 }
 
+static lam_status check_index(const struct lam_dataset *dataset, int64_t index) {
+    if (index >= 0 && index < dataset->count) return LAM_OK;
+    return lam_fail(LAM_ERR_INVALID, "sample %lld of a data set of %lld", (long long)index,
+                    (long long)dataset->count);
+}
+
+lam_status lam_dataset_read_boxes(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample,
+                                  int *width, int *height) {
+    LAM_TRY(check_index(dataset, index));
+    if (!dataset->has_boxes) return lam_fail(LAM_ERR_UNSUPPORTED, "%s: has no boxes", dataset->format->name);
+    return dataset->format->read_boxes(dataset, number_in_files(dataset, index), sample, width, height);
+}
+
+static lam_status read_files(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample) {
+    LAM_TRY(check_index(dataset, index));
+    int64_t number = number_in_files(dataset, index);
+    if (!dataset->has_boxes) {
+        sample->box_count = 0;
+        sample->image_id = number;
+    }
+    return dataset->format->read(dataset, number, sample);
+}
+
+lam_status lam_dataset_borrow(const struct lam_dataset *dataset, int64_t index, struct lam_sample *scratch,
+                              const struct lam_sample **sample) {
+    const struct opened *opened = (const struct opened *)dataset;
+    *sample = lam_sample_cache_find(opened->cache, index);
+    if (*sample) return LAM_OK;
+    LAM_TRY(read_files(dataset, index, scratch));
+    *sample = lam_sample_cache_keep(opened->cache, index, scratch);
+    if (!*sample) *sample = scratch;
+    return LAM_OK;
+}
+
 lam_status lam_dataset_read(const struct lam_dataset *dataset, int64_t index, struct lam_sample *sample) {
-    if (index < 0 || index >= dataset->count)
-        return lam_fail(LAM_ERR_INVALID, "sample %lld of a data set of %lld", (long long)index,
-                        (long long)dataset->count);
-    return dataset->format->read(dataset, number_in_files(dataset, index), sample);
+    const struct lam_sample *found;
+    LAM_TRY(lam_dataset_borrow(dataset, index, sample, &found));
+    return found == sample ? LAM_OK : lam_sample_copy(found, sample);
 }
 
 const char *lam_dataset_describe(const struct lam_dataset *dataset, int64_t index, char *text, size_t size) {
@@ -167,11 +245,11 @@ struct moments {
 };
 
 static void add_image(struct moments *moments, const struct lam_image *image) {
-    int channels = image->channels < 3 ? image->channels : 3;
+    bool colour = image->channels >= 3; /* gray counts for all three */
     size_t count = (size_t)image->width * (size_t)image->height;
     for (size_t i = 0; i < count; i++)
-        for (int c = 0; c < channels; c++) {
-            uint64_t value = image->pixels[i * (size_t)image->channels + (size_t)c];
+        for (int c = 0; c < 3; c++) {
+            uint64_t value = image->pixels[i * (size_t)image->channels + (size_t)(colour ? c : 0)];
             moments->sum[c] += value;
             moments->squares[c] += value * value;
         }
@@ -229,5 +307,6 @@ lam_status lam_dataset_check(const struct lam_dataset *dataset,
         if (report) report(context, index, what, bare_reason(what));
     }
     lam_sample_free(&sample);
+    if (dataset->format->check_rest) *bad += dataset->format->check_rest(dataset, report, context);
     return LAM_OK;
 }

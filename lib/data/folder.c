@@ -29,37 +29,6 @@ struct folder {
     size_t root; /* bytes of the path that the set was opened by */
 };
 
-/* What people keep pictures in; what cannot be read is reported by name rather than passed over. */
-static const char *const endings[] = {".png",  ".jpg", ".jpeg", ".jpe", ".bmp", ".gif",
-                                      ".webp", ".ppm", ".pgm",  ".pbm", ".tif", ".tiff"};
-
-static bool is_image_name(const char *name) {
-    const char *dot = strrchr(name, '.');
-    if (!dot || dot == name) return false;
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
-        if (!strcasecmp(dot, endings[i])) return true;
-    return false;
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b) {
-    return strcmp((*a)->d_name, (*b)->d_name); /* not by locale: labels must not depend on it */
-}
-
-static int not_hidden(const struct dirent *entry) {
-    return entry->d_name[0] != '.';
-}
-
-static void free_list(struct dirent **list, int count) {
-    for (int i = 0; i < count; i++) free(list[i]);
-    free(list);
-}
-
-static lam_status list_folder(const char *path, struct dirent ***list, int *count) {
-    *count = scandir(path, list, not_hidden, by_bytes);
-    if (*count >= 0) return LAM_OK;
-    return lam_fail(LAM_ERR_IO, "%s: cannot be listed: %s", path, strerror(errno));
-}
-
 static lam_status add_entry(struct folder *folder, char *path, int label) {
     if (folder->count == folder->capacity) {
         int64_t capacity = folder->capacity ? 2 * folder->capacity : 1024;
@@ -101,7 +70,7 @@ static lam_status add_one(struct folder *folder, const char *parent, const char 
     lam_status status = LAM_OK;
     if (lam_path_is_folder(path)) {
         status = add_images(folder, path, label, above);
-    } else if (is_image_name(name)) {
+    } else if (lam_is_image_name(name)) {
         status = add_entry(folder, path, label);
         if (status == LAM_OK) return LAM_OK; /* the list owns the path now */
     }
@@ -114,11 +83,11 @@ static lam_status add_images(struct folder *folder, const char *path, int label,
     LAM_TRY(enter_folder(path, above, &level));
     struct dirent **list;
     int count;
-    LAM_TRY(list_folder(path, &list, &count));
+    LAM_TRY(lam_list_folder(path, &list, &count));
     lam_status status = LAM_OK;
     for (int i = 0; i < count && status == LAM_OK; i++)
         status = add_one(folder, path, list[i]->d_name, label, &level);
-    free_list(list, count);
+    lam_list_free(list, count);
     return status;
 }
 
@@ -133,7 +102,7 @@ static bool has_subfolder(const char *parent, const char *name) {
 static lam_status find_classes(const char *path, struct lam_dataset *dataset) {
     struct dirent **list;
     int count;
-    LAM_TRY(list_folder(path, &list, &count));
+    LAM_TRY(lam_list_folder(path, &list, &count));
     const char **names = calloc((size_t)count + 1, sizeof *names);
     lam_status status = names ? LAM_OK : lam_no_memory();
     for (int i = 0; i < count && names; i++)
@@ -148,14 +117,8 @@ static lam_status find_classes(const char *path, struct lam_dataset *dataset) {
                           path, names[0]);
     if (status == LAM_OK) status = lam_class_names_copy(dataset, names);
     free(names);
-    free_list(list, count);
+    lam_list_free(list, count);
     return status;
-}
-
-static int class_of(const struct lam_dataset *dataset, const char *name) {
-    for (int i = 0; i < dataset->classes; i++)
-        if (!strcmp(name, dataset->class_names[i])) return i;
-    return -1;
 }
 
 static lam_status add_classes(struct folder *folder, const char *path, const char *train,
@@ -164,16 +127,16 @@ static lam_status add_classes(struct folder *folder, const char *path, const cha
     LAM_TRY(enter_folder(path, NULL, &level));
     struct dirent **list;
     int count;
-    LAM_TRY(list_folder(path, &list, &count));
+    LAM_TRY(lam_list_folder(path, &list, &count));
     lam_status status = LAM_OK;
     for (int i = 0; i < count && status == LAM_OK; i++) {
         if (!has_subfolder(path, list[i]->d_name)) continue;
-        int label = class_of(dataset, list[i]->d_name);
+        int label = lam_class_find(dataset, list[i]->d_name);
         status = label >= 0 ? add_one(folder, path, list[i]->d_name, label, &level)
                             : lam_fail(LAM_ERR_FORMAT, "%s/%s: is not among the classes of %s", path,
                                        list[i]->d_name, train);
     }
-    free_list(list, count);
+    lam_list_free(list, count);
     return status;
 }
 
@@ -181,10 +144,10 @@ static lam_status add_classes(struct folder *folder, const char *path, const cha
 static bool holds_classes(const char *path) {
     struct dirent **list;
     int count;
-    if (list_folder(path, &list, &count) != LAM_OK) return false;
+    if (lam_list_folder(path, &list, &count) != LAM_OK) return false;
     bool found = false;
     for (int i = 0; i < count && !found; i++) found = has_subfolder(path, list[i]->d_name);
-    free_list(list, count);
+    lam_list_free(list, count);
     return found;
 }
 

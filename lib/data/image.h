@@ -47,4 +47,9 @@ lam_status lam_image_encode_png(const struct lam_image *image, uint8_t **data, s
  */
 lam_status lam_image_resize(const struct lam_image *from, int width, int height, struct lam_image *to);
 
+/* A part of what lam_image_resize gives, at the cost of that part: the pixels [x, x + part_width) x
+ * [y, y + part_height) of the image resized to width x height. The part must lie inside. */
+lam_status lam_image_resize_part(const struct lam_image *from, int width, int height, int x, int y,
+                                 int part_width, int part_height, struct lam_image *to);
+
 #endif

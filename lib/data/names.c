@@ -24,11 +24,17 @@ lam_status lam_class_names_copy(struct lam_dataset *dataset, const char *const *
     return LAM_OK;
 }
 
-/* Cuts `text` into lines without the blank ones; at most `limit` of them are kept, all are counted. */
+static void trim_end(char *line) {
+    size_t length = strlen(line);
+    while (length && (line[length - 1] == ' ' || line[length - 1] == '\t')) line[--length] = 0;
+}
+
+/* Cuts `text` into lines without the blank ones, and these without blanks at their ends; at most `limit` of them are kept, all are counted. */
 static int split_lines(char *text, const char **lines, int limit) {
     int count = 0;
     char *rest = NULL;
     for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
+        trim_end(line);
         if (!*line) continue;
         if (count < limit) lines[count] = line;
         count++;
@@ -40,16 +46,25 @@ static lam_status read_names(struct lam_dataset *dataset, const char *path) {
     uint8_t *text;
     size_t size;
     LAM_TRY(lam_file_read(path, &text, &size));
-    const char **lines = calloc((size_t)dataset->classes, sizeof *lines);
+    bool any_number = dataset->classes == 0;
+    size_t limit = any_number ? size / 2 + 1 : (size_t)dataset->classes; /* a name and an end of line */
+    if (limit > LAM_MAX_CLASSES) limit = LAM_MAX_CLASSES;
+    const char **lines = calloc(limit, sizeof *lines);
     if (!lines) {
         free(text);
         return lam_no_memory();
     }
-    int count = split_lines((char *)text, lines, dataset->classes);
-    lam_status status = count == dataset->classes
-                            ? lam_class_names_copy(dataset, lines)
-                            : lam_fail(LAM_ERR_FORMAT, "%s: has %d class names, %d are expected", path, count,
-                                       dataset->classes);
+    int count = split_lines((char *)text, lines, (int)limit);
+    if (any_number && count > 0 && (size_t)count <= limit) dataset->classes = count;
+    lam_status status = LAM_OK;
+    if (count > 0 && count == dataset->classes)
+        status = lam_class_names_copy(dataset, lines);
+    else if (any_number)
+        status = lam_fail(LAM_ERR_FORMAT, "%s: has %d class names, 1 to %d are expected", path, count,
+                          LAM_MAX_CLASSES);
+    else
+        status = lam_fail(LAM_ERR_FORMAT, "%s: has %d class names, %d are expected", path, count,
+                          dataset->classes);
     free(lines);
     free(text);
     return status;
@@ -63,6 +78,12 @@ lam_status lam_class_names_read(struct lam_dataset *dataset, const char *folder,
     lam_status status = read_names(dataset, path);
     free(path);
     return status;
+}
+
+int lam_class_find(const struct lam_dataset *dataset, const char *name) {
+    for (int i = 0; i < dataset->classes; i++)
+        if (!strcmp(name, dataset->class_names[i])) return i;
+    return -1;
 }
 
 bool lam_folder_has(const char *folder, const char *file) {

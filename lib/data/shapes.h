@@ -23,10 +23,13 @@ struct lam_shape_place {
 /* Draws one shape on an RGB image, with smooth edges. */
 void lam_shape_draw(struct lam_image *image, const struct lam_shape_place *place);
 
+/* The smallest box around a shape: left, top, right, bottom, in quarters of a pixel. */
+void lam_shape_extent(const struct lam_shape_place *place, float corners[4]);
+
 /* The scene around the shapes: a gradient with a texture (returns its mean colour in colour[]), then lines
- * and specks, then noise over everything. */
+ * and specks, then noise over everything. `unit`: half the width of a thick line, in pixels. */
 void lam_scene_background(struct lam_image *image, struct lam_rng *rng, float colour[3]);
-void lam_scene_clutter(struct lam_image *image, struct lam_rng *rng);
+void lam_scene_clutter(struct lam_image *image, struct lam_rng *rng, float unit);
 void lam_scene_noise(struct lam_image *image, struct lam_rng *rng);
 
 /* A colour that can be told from `other`. */

@@ -86,18 +86,50 @@ static uint8_t *pixel_at(struct lam_image *image, int x, int y) {
     return image->pixels + 3 * ((size_t)y * (size_t)image->width + (size_t)x);
 }
 
+/* How far the point (x, y) of the picture is from the shape's edge, in pixels; negative inside. */
+static float distance_at(const struct lam_shape_place *place, float cosine, float sine, float x, float y) {
+    float dx = (x - place->x) / place->radius, dy = (y - place->y) / place->radius;
+    return distances[place->kind](cosine * dx + sine * dy, cosine * dy - sine * dx) * place->radius;
+}
+
 void lam_shape_draw(struct lam_image *image, const struct lam_shape_place *place) {
     float cosine = cosf(place->angle), sine = sinf(place->angle), reach = place->radius + 1;
     int x0 = (int)fmaxf(place->x - reach, 0), x1 = (int)fminf(place->x + reach + 1, (float)image->width);
     int y0 = (int)fmaxf(place->y - reach, 0), y1 = (int)fminf(place->y + reach + 1, (float)image->height);
     for (int y = y0; y < y1; y++)
         for (int x = x0; x < x1; x++) {
-            float dx = ((float)x + 0.5f - place->x) / place->radius;
-            float dy = ((float)y + 0.5f - place->y) / place->radius;
-            float distance = distances[place->kind](cosine * dx + sine * dy, cosine * dy - sine * dx);
-            float cover = clamp01(0.5f - distance * place->radius) * place->opacity;
+            float distance = distance_at(place, cosine, sine, (float)x + 0.5f, (float)y + 0.5f);
+            float cover = clamp01(0.5f - distance) * place->opacity;
             if (cover > 0) blend(pixel_at(image, x, y), place->colour, cover);
         }
+}
+
+/* ---- boxes ---- */
+
+enum { FINENESS = 4 }; /* points a pixel */
+
+/* Is any point of the line of cells `at` (a row, or a column) inside? Cells count from the corner of the square around the shape. */
+static bool line_hits(const struct lam_shape_place *place, const int first[2], int cells, int at, bool row) {
+    float cosine = cosf(place->angle), sine = sinf(place->angle);
+    for (int k = 0; k < cells; k++) {
+        float x = ((float)(first[0] + (row ? k : at)) + 0.5f) / FINENESS;
+        float y = ((float)(first[1] + (row ? at : k)) + 0.5f) / FINENESS;
+        if (distance_at(place, cosine, sine, x, y) <= 0) return true;
+    }
+    return false;
+}
+
+void lam_shape_extent(const struct lam_shape_place *place, float corners[4]) {
+    int first[2] = {(int)floorf((place->x - place->radius) * FINENESS),
+                    (int)floorf((place->y - place->radius) * FINENESS)};
+    int cells = (int)ceilf(2 * place->radius * FINENESS) + 1;
+    for (int axis = 0; axis < 2; axis++) {
+        int low = 0, high = cells;
+        while (low < cells && !line_hits(place, first, cells, low, axis == 1)) low++;
+        while (high > low && !line_hits(place, first, cells, high - 1, axis == 1)) high--;
+        corners[axis] = (float)(first[axis] + low) / FINENESS;
+        corners[2 + axis] = (float)(first[axis] + high) / FINENESS;
+    }
 }
 
 /* ---- scene ---- */
@@ -180,11 +212,10 @@ void lam_scene_background(struct lam_image *image, struct lam_rng *rng, float co
     }
 }
 
-/* A straight line of one to two pixels (at 32 pixels a side). */
-static void draw_line(struct lam_image *image, struct lam_rng *rng) {
+static void draw_line(struct lam_image *image, struct lam_rng *rng, float unit) {
     float side = (float)image->width, angle = between(rng, 0, pi), half = between(rng, 0.1f, 0.35f) * side;
     float x = between(rng, 0, side), y = between(rng, 0, side);
-    float width = between(rng, 0.4f, 0.9f) * side / 32, cosine = cosf(angle), sine = sinf(angle), colour[3];
+    float width = between(rng, 0.4f, 0.9f) * unit, cosine = cosf(angle), sine = sinf(angle), colour[3];
     random_colour(rng, colour);
     int x0 = (int)fmaxf(x - half - 1, 0), x1 = (int)fminf(x + half + 2, (float)image->width);
     int y0 = (int)fmaxf(y - half - 1, 0), y1 = (int)fminf(y + half + 2, (float)image->height);
@@ -198,15 +229,15 @@ static void draw_line(struct lam_image *image, struct lam_rng *rng) {
         }
 }
 
-void lam_scene_clutter(struct lam_image *image, struct lam_rng *rng) {
+void lam_scene_clutter(struct lam_image *image, struct lam_rng *rng, float unit) {
     float side = (float)image->width;
     int lines = (int)lam_rng_below(rng, 4), specks = (int)lam_rng_below(rng, 5);
-    for (int i = 0; i < lines; i++) draw_line(image, rng);
+    for (int i = 0; i < lines; i++) draw_line(image, rng, unit);
     for (int i = 0; i < specks; i++) {
         struct lam_shape_place speck = {.opacity = 1};
         speck.x = between(rng, 0, side);
         speck.y = between(rng, 0, side);
-        speck.radius = between(rng, 0.8f, 1.8f) * side / 32;
+        speck.radius = between(rng, 0.8f, 1.8f) * unit;
         random_colour(rng, speck.colour);
         lam_shape_draw(image, &speck);
     }

@@ -20,6 +20,7 @@ if(LAMINA_FUZZ)
   add_library(lamina_fuzzed STATIC EXCLUDE_FROM_ALL ${FUZZ_SOURCES} ${FUZZ_SUPPORT})
   target_link_libraries(lamina_fuzzed PRIVATE lamina_flags
     PUBLIC PkgConfig::PNG PkgConfig::TURBOJPEG PkgConfig::EXIF PkgConfig::MATIO PkgConfig::JANSSON PkgConfig::INIH
+           PkgConfig::EXPAT
            Threads::Threads m)
   target_include_directories(lamina_fuzzed PRIVATE tests)
   target_compile_options(lamina_fuzzed PUBLIC -O1 -g -fsanitize=fuzzer-no-link,address,undefined
@@ -45,5 +46,7 @@ lamina_fuzz(image)
 lamina_fuzz(idx)
 lamina_fuzz(cifar)
 lamina_fuzz(folder)
+lamina_fuzz(voc)
+lamina_fuzz(coco)
 lamina_fuzz(checkpoint lib/train/checkpoint_read.c lib/train/checkpoint_write.c)
 lamina_fuzz(recipe)

@@ -14,6 +14,7 @@
 
 #include "base/files.h"
 #include "data/dataset.h"
+#include "data/shapes.h"
 #include "unit/sample_files.h"
 #include "unit/tiny_jpeg.h"
 
@@ -63,6 +64,8 @@ static void texts_that_name_nothing(void **state) {
                  {"idx:", LAM_ERR_INVALID, "needs a path"},
                  {"folder:/nonexistent/x", LAM_ERR_NOT_FOUND, "/nonexistent/x: does not exist"},
                  {"stl10:/dev/null", LAM_ERR_INVALID, "/dev/null: is not a folder"},
+                 {"voc", LAM_ERR_INVALID, "needs a path; write voc:PATH"},
+                 {"folder:/tmp#x", LAM_ERR_NOT_FOUND, "/tmp#x: does not exist"},
                  {"shapes:/tmp", LAM_ERR_INVALID, "takes no path"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         refuses(cases[i].text, LAM_SPLIT_TRAIN, NULL, cases[i].status, cases[i].says);
@@ -76,7 +79,7 @@ static void every_format_explains_itself(void **state) {
         assert_true(strlen(formats[count]->name) > 0 && strlen(formats[count]->help) > 10);
         for (int k = 0; k < count; k++) assert_string_not_equal(formats[k]->name, formats[count]->name);
     }
-    assert_true(count >= 7);
+    assert_true(count >= 9);
 }
 
 /* ---- shapes ---- */
@@ -141,17 +144,149 @@ static void shapes_are_balanced_and_sized_as_asked(void **state) {
  */
 static void the_mean_of_shapes_is_known(void **state) {
     (void)state;
-    struct lam_dataset_options options = {.seed = 11, .train_count = 2000};
-    struct lam_dataset *set = open_text("shapes", LAM_SPLIT_TRAIN, &options);
-    float mean[3], deviation[3];
-    memcpy(mean, set->mean, sizeof mean);
-    memcpy(deviation, set->deviation, sizeof deviation);
-    assert_int_equal(lam_dataset_measure(set, 1000), LAM_OK);
-    for (int c = 0; c < 3; c++) {
-        assert_true(fabsf(set->mean[c] - mean[c]) < 0.02f);
-        assert_true(fabsf(set->deviation[c] - deviation[c]) < 0.02f);
+    for (int content = LAM_CONTENT_LABELS; content <= LAM_CONTENT_BOXES; content++) {
+        struct lam_dataset_options options = {.content = content, .seed = 11, .train_count = 2000};
+        struct lam_dataset *set = open_text("shapes", LAM_SPLIT_TRAIN, &options);
+        float mean[3], deviation[3];
+        memcpy(mean, set->mean, sizeof mean);
+        memcpy(deviation, set->deviation, sizeof deviation);
+        assert_int_equal(lam_dataset_measure(set, 1000), LAM_OK);
+        for (int c = 0; c < 3; c++) {
+            assert_true(fabsf(set->mean[c] - mean[c]) < 0.02f);
+            assert_true(fabsf(set->deviation[c] - deviation[c]) < 0.02f);
+        }
+        lam_dataset_close(set);
     }
+}
+
+/* ---- shapes with boxes ---- */
+
+static struct lam_dataset *open_scenes(uint64_t seed, enum lam_split split, int size) {
+    struct lam_dataset_options options = {.content = LAM_CONTENT_BOXES, .seed = seed, .image_size = size};
+    return open_text("shapes", split, &options);
+}
+
+static void scenes_have_small_and_large_shapes(void **state) {
+    (void)state;
+    struct lam_dataset *set = open_scenes(5, LAM_SPLIT_TRAIN, 0);
+    assert_true(set->has_boxes && set->has_own_val);
+    assert_int_equal(set->count, 2000);
+    assert_int_equal(set->width, 128);
+    int shapes[8] = {0}, classes[10] = {0}, small = 0, large = 0, width, height;
+    struct lam_sample sample = {0};
+    int64_t kept = 0;
+    for (int64_t i = 0; i < set->count; i++) {
+        assert_int_equal(lam_dataset_read_boxes(set, i, &sample, &width, &height), LAM_OK);
+        assert_int_equal(sample.image_id, i);
+        assert_in_range(sample.box_count, 0, 6);
+        shapes[sample.box_count]++;
+        kept += sample.box_count;
+        for (int b = 0; b < sample.box_count; b++) {
+            const struct lam_box *box = &sample.boxes[b];
+            float side = fmaxf(box->x1 - box->x0, box->y1 - box->y0);
+            classes[box->label]++;
+            small += side < 20;
+            large += side > 60;
+        }
+    }
+    assert_int_equal(set->counts.kept, kept);
+    assert_in_range(shapes[0], 2000 / 32, 2000 / 10);
+    for (int n = 1; n <= 6; n++) assert_in_range(shapes[n], 200, 450);
+    for (int c = 0; c < 10; c++) assert_in_range(classes[c], kept / 14, kept / 7);
+    assert_true(small > kept / 8 && large > kept / 20);
+    lam_sample_free(&sample);
     lam_dataset_close(set);
+    set = open_scenes(5, LAM_SPLIT_VAL, 0);
+    assert_int_equal(set->count, 200);
+    lam_dataset_close(set);
+    struct lam_dataset_options tiny = {.content = LAM_CONTENT_BOXES, .image_size = 32};
+    refuses("shapes", LAM_SPLIT_TRAIN, &tiny, LAM_ERR_INVALID, "size of 32 is not in 48..");
+}
+
+static bool same_boxes(const struct lam_sample *a, const struct lam_sample *b) {
+    if (a->box_count != b->box_count) return false;
+    for (int i = 0; i < a->box_count; i++) {
+        const struct lam_box *p = &a->boxes[i], *q = &b->boxes[i];
+        if (p->label != q->label || p->x0 != q->x0 || p->y0 != q->y0 || p->x1 != q->x1 || p->y1 != q->y1)
+            return false;
+    }
+    return true;
+}
+
+static void a_scene_is_a_function_of_seed_split_and_index(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t seed;
+        enum lam_split split;
+        int64_t index;
+        int size;
+    } scenes[] = {{1, 0, 7, 96}, {1, 0, 7, 96}, {2, 0, 7, 96}, {1, 1, 7, 96}, {1, 0, 8, 96}, {1, 0, 7, 100}};
+    struct lam_sample first = {0};
+    for (int i = 0; i < 6; i++) {
+        struct lam_sample sample = {0};
+        struct lam_dataset *set = open_scenes(scenes[i].seed, scenes[i].split, scenes[i].size);
+        if (scenes[i].index) assert_int_equal(lam_dataset_read(set, 0, &sample), LAM_OK); /* any order */
+        assert_int_equal(lam_dataset_read(set, scenes[i].index, &sample), LAM_OK);
+        assert_int_equal(sample.label, -1);
+        lam_dataset_close(set);
+        if (i == 0) {
+            first = sample;
+            continue;
+        }
+        assert_int_equal(same_boxes(&first, &sample), i == 1);
+        assert_int_equal(same_pixels(&first, &sample), i == 1);
+        lam_sample_free(&sample);
+    }
+    lam_sample_free(&first);
+    struct lam_dataset *scene_set = open_scenes(1, LAM_SPLIT_TRAIN, 96);
+    struct lam_dataset_options labels = {.seed = 1, .image_size = 96, .train_count = 2000};
+    struct lam_dataset *label_set = open_text("shapes", LAM_SPLIT_TRAIN, &labels);
+    assert_true(lam_dataset_hash(scene_set) != lam_dataset_hash(label_set));
+    struct lam_sample sample = {0};
+    int width, height;
+    assert_int_equal(lam_dataset_read_boxes(label_set, 0, &sample, &width, &height), LAM_ERR_UNSUPPORTED);
+    assert_says("has no boxes");
+    lam_dataset_close(scene_set);
+    lam_dataset_close(label_set);
+}
+
+/* A box touches its shape on all four sides, and has all of it: by drawing the shape alone. */
+static void boxes_are_tight(void **state) {
+    (void)state;
+    for (int kind = 0; kind < LAM_SHAPE_KINDS; kind++)
+        for (int i = 0; i < 12; i++) {
+            struct lam_shape_place place = {.kind = kind,
+                                            .x = 60.3f,
+                                            .y = 58.9f,
+                                            .radius = 8 + 4 * (float)i,
+                                            .angle = 0.1f * (float)i - .6f,
+                                            .colour = {1, 1, 1},
+                                            .opacity = 1};
+            struct lam_image image = {0};
+            float box[4];
+            assert_int_equal(lam_image_alloc(&image, 120, 120, 3), LAM_OK);
+            memset(image.pixels, 0, 120 * 120 * 3);
+            lam_shape_draw(&image, &place);
+            lam_shape_extent(&place, box);
+            int drawn[4] = {120, 120, -1, -1}; /* pixels that are covered half or more */
+            for (int at = 0; at < 120 * 120; at++) {
+                if (image.pixels[3 * at] < 128) continue;
+                int x = at % 120, y = at / 120;
+                drawn[0] = x < drawn[0] ? x : drawn[0];
+                drawn[1] = y < drawn[1] ? y : drawn[1];
+                drawn[2] = x + 1 > drawn[2] ? x + 1 : drawn[2];
+                drawn[3] = y + 1 > drawn[3] ? y + 1 : drawn[3];
+            }
+            for (int k = 0; k < 4; k++) /* a thin point reaches further than its last full pixel */
+                if (fabsf(box[k] - (float)drawn[k]) > 1.5f)
+                    fail_msg("%s of radius %g: side %d at %g, drawn to %d", lam_shape_names[kind],
+                             (double)place.radius, k, (double)box[k], drawn[k]);
+            for (int k = 0; k < 2; k++) {
+                assert_true(box[k] <= (float)drawn[k] + 0.5f);
+                assert_true(box[k + 2] >= (float)drawn[k + 2] - 0.5f);
+            }
+            lam_image_free(&image);
+        }
 }
 
 /* A linear model that sees every pixel: ridge regression by conjugate gradients on the normal equations. */
@@ -464,6 +599,7 @@ static void *read_all(void *argument) {
         int64_t i = (k + reader->start) % reader->set->count;
         if (lam_dataset_read(reader->set, i, &sample) != LAM_OK) continue;
         uint64_t sum = (uint64_t)i * 7 + (uint64_t)sample.label;
+        for (int b = 0; b < sample.box_count; b++) sum = sum * 31 + (uint64_t)(4 * sample.boxes[b].x1);
         for (int p = 0; p < sample.image.width * sample.image.height * 3; p++)
             sum = sum * 31 + sample.image.pixels[p];
         reader->sum += sum;
@@ -480,9 +616,11 @@ static void any_thread_in_any_order(void **state) {
         write_flat(folder, name, 8, (uint8_t)(i * 5));
     }
     struct lam_dataset_options options = {.train_count = 40};
+    struct lam_dataset_options scenes = {.content = LAM_CONTENT_BOXES, .train_count = 40, .image_size = 64};
     struct lam_dataset *sets[] = {open_folder(folder, LAM_SPLIT_TRAIN, NULL),
-                                  open_text("shapes", LAM_SPLIT_TRAIN, &options)};
-    for (int s = 0; s < 2; s++) {
+                                  open_text("shapes", LAM_SPLIT_TRAIN, &options),
+                                  open_text("shapes", LAM_SPLIT_TRAIN, &scenes)};
+    for (int s = 0; s < 3; s++) {
         pthread_t threads[4];
         struct reader readers[4];
         for (int t = 0; t < 4; t++) {
@@ -530,6 +668,9 @@ int main(void) {
         cmocka_unit_test(shapes_are_balanced_and_sized_as_asked),
         cmocka_unit_test(the_mean_of_shapes_is_known),
         cmocka_unit_test(a_linear_model_cannot_tell_shapes),
+        cmocka_unit_test(scenes_have_small_and_large_shapes),
+        cmocka_unit_test(a_scene_is_a_function_of_seed_split_and_index),
+        cmocka_unit_test(boxes_are_tight),
         cmocka_unit_test(classes_are_sorted_folders),
         cmocka_unit_test(parts_agree_on_classes),
         cmocka_unit_test(a_class_may_be_called_train),

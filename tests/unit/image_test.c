@@ -670,6 +670,40 @@ static void resize_is_a_weighted_mean(void **state) {
         }
 }
 
+/* Every part of a resized image is that part of the whole resized image, to the bit. */
+static void resizing_a_part_is_cutting_the_whole(void **state) {
+    (void)state;
+    static const int cases[][3] = {{7, 5, 3}, {40, 31, 1}, {31, 64, 4}};
+    static const int sizes[][2] = {{20, 13}, {5, 4}, {40, 31}, {1, 1}, {9, 50}};
+    for (size_t k = 0; k < 3; k++)
+        for (size_t n = 0; n < 5; n++) {
+            struct lam_image image = {0}, whole = {0}, part = {0};
+            int channels = cases[k][2], width = sizes[n][0], height = sizes[n][1];
+            must(lam_image_alloc(&image, cases[k][0], cases[k][1], channels));
+            for (int i = 0; i < image.width * image.height * channels; i++)
+                image.pixels[i] = (uint8_t)(i * 37 + i / 11);
+            must(lam_image_resize(&image, width, height, &whole));
+            for (int x = 0; x < width; x += 1 + width / 4)
+                for (int y = 0; y < height; y += 1 + height / 4)
+                    for (int w = 1; w <= width - x; w += 1 + width / 3) {
+                        int h = height - y > 2 ? height - y - 1 : 1;
+                        must(lam_image_resize_part(&image, width, height, x, y, w, h, &part));
+                        assert_size(&part, w, h, channels);
+                        for (int row = 0; row < h; row++)
+                            assert_memory_equal(part.pixels + row * w * channels,
+                                                whole.pixels + ((y + row) * width + x) * channels,
+                                                (size_t)(w * channels));
+                    }
+            assert_int_equal(lam_image_resize_part(&image, width, height, 1, 0, width, height, &part),
+                             LAM_ERR_INVALID);
+            assert_int_equal(lam_image_resize_part(&image, width, height, 0, -1, 1, 1, &part),
+                             LAM_ERR_INVALID);
+            lam_image_free(&image);
+            lam_image_free(&whole);
+            lam_image_free(&part);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jpeg_equals_the_reference_decoder),
@@ -690,6 +724,7 @@ int main(void) {
         cmocka_unit_test(modes_convert),
         cmocka_unit_test(resize_is_pils),
         cmocka_unit_test(resize_is_a_weighted_mean),
+        cmocka_unit_test(resizing_a_part_is_cutting_the_whole),
     };
     return cmocka_run_group_tests_name("image", tests, NULL, NULL);
 }
