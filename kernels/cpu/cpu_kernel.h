@@ -50,4 +50,8 @@ static inline void lam_part(int64_t count, int part, int parts, int64_t *begin, 
 void lam_cpu_reduce_sum(const struct lam_kernel *kernel, void *const *partials, int partial_count,
                         void *const *out, int part, int parts, struct lam_stream *stream);
 
+/* reduce() of partials that are a double for each output, an f32 scalar each. */
+void lam_cpu_reduce_doubles(const struct lam_kernel *kernel, void *const *partials, int partial_count,
+                            void *const *out, int part, int parts, struct lam_stream *stream);
+
 #endif

@@ -46,7 +46,18 @@ CREATE(relu)
 CREATE(relu_bwd)
 CREATE(gelu)
 CREATE(gelu_bwd)
+CREATE(sigmoid_bwd)
 CREATE(add)
+
+/* In PLAIN: sigmoid(0) is not 0, so padding channels would not stay zero. */
+lam_status lam_cpu_sigmoid_create(const struct lam_op *op, const struct lam_kernel_options *options,
+                                  struct lam_kernel **kernel, const char **chosen) {
+    if (!same_float_type(op)) return lam_cpu_unsupported(op, "operands must be all f32 or all bf16");
+    if (lam_cpu_any_blocked(op))
+        return lam_cpu_adapt(op, options, LAM_PLAIN, lam_cpu_sigmoid_create, kernel, chosen);
+    enum lam_simd_type type = lam_cpu_simd_type(op->out[0].desc.dtype);
+    return kernel_new(op, LAM_ISA_PICK(lam_elementwise)->sigmoid[type], kernel);
+}
 
 lam_status lam_cpu_scale_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                 struct lam_kernel **kernel, const char **chosen) {

@@ -1,12 +1,13 @@
 /* Elementwise ops, vectorised: four vectors at a time, then single ones, then what is left. In a blocked
- * layout the padding is part of the array; every function here gives 0 for 0, so it stays zero. */
+ * layout the padding is part of the array; every function here gives 0 for 0, so it stays zero;
+ * but the sigmoid, which is done in PLAIN. */
 #include "cpu/elementwise_isa.h"
 
 #include "cpu/cpu_kernel.h"
 #include "cpu/simd_block.h"
 #include "cpu/simd_math.h"
 
-enum function { RELU, RELU_BWD, GELU, GELU_BWD, ADD, SCALE, CAST };
+enum function { RELU, RELU_BWD, GELU, GELU_BWD, SIGMOID, SIGMOID_BWD, ADD, SCALE, CAST };
 
 /* x Phi(x) = max(x, 0) - |x| Phi(-|x|): nothing cancels */
 LAM_INLINE vf gelu(vf x, enum v_precision precision) {
@@ -33,6 +34,10 @@ LAM_INLINE vf value(enum function f, vf a, vf b, vf factor, enum v_precision pre
         return gelu(a, precision);
     case GELU_BWD:
         return a * gelu_slope(b, precision);
+    case SIGMOID:
+        return v_sigmoid(a);
+    case SIGMOID_BWD:
+        return a * v_fnma(b, b, b);
     case ADD:
         return a + b;
     case SCALE:
@@ -47,7 +52,7 @@ LAM_INLINE vf value(enum function f, vf a, vf b, vf factor, enum v_precision pre
 LAM_INLINE void strip(enum function f, const void *a, const void *b, void *out, vf factor, int64_t i, int n,
                       enum lam_simd_type first, enum lam_simd_type second, enum lam_simd_type to) {
     vf x[LAM_STRIP], y[LAM_STRIP];
-    const bool binary = f == RELU_BWD || f == GELU_BWD || f == ADD,
+    const bool binary = f == RELU_BWD || f == GELU_BWD || f == SIGMOID_BWD || f == ADD,
                one_type = first == second && second == to;
     const enum v_precision precision = to == LAM_SIMD_F32 ? V_FINE : V_COARSE;
     if (one_type) {
@@ -82,6 +87,8 @@ LAM_INLINE void loop(enum function f, const void *a, const void *b, void *out, i
     DEFINE_ONE(relu_bwd_##type, RELU_BWD, type, type, type)                                                  \
     DEFINE_ONE(gelu_##type, GELU, type, type, type)                                                          \
     DEFINE_ONE(gelu_bwd_##type, GELU_BWD, type, type, type)                                                  \
+    DEFINE_ONE(sigmoid_##type, SIGMOID, type, type, type)                                                    \
+    DEFINE_ONE(sigmoid_bwd_##type, SIGMOID_BWD, type, type, type)                                            \
     DEFINE_ONE(add_##type, ADD, type, type, type)                                                            \
     DEFINE_ONE(scale_##type, SCALE, type, type, type)                                                        \
     DEFINE_ONE(add_f32_##type, ADD, type, F32, type)                                                         \
@@ -111,6 +118,8 @@ const struct lam_elementwise_kernels LAM_ISA_NAME(lam_elementwise) = {
     .relu_bwd = LAM_TYPES(relu_bwd),
     .gelu = LAM_TYPES(gelu),
     .gelu_bwd = LAM_TYPES(gelu_bwd),
+    .sigmoid = LAM_TYPES(sigmoid),
+    .sigmoid_bwd = LAM_TYPES(sigmoid_bwd),
     .add = LAM_TYPES(add),
     .scale = LAM_TYPES(scale),
     .add_f32 = LAM_TYPES(add_f32),

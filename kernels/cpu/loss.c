@@ -2,6 +2,8 @@
  * The loops stand in loss_isa.c. Partials are double. */
 #include "cpu/loss_isa.h"
 
+#include <string.h>
+
 #include "cpu/layout_adapter.h"
 #include "cpu/ops.h"
 
@@ -11,6 +13,7 @@ struct loss_kernel {
     const struct lam_loss_kernels *loops;
     lam_loss_sum_fn sum;
     lam_loss_slope_fn slope;
+    int64_t row, classes; /* elements that share a weight; that share a label */
 };
 
 static const struct loss_kernel *of(const struct lam_kernel *kernel) {
@@ -28,9 +31,8 @@ static lam_status loss_kernel_new(const struct lam_op *op, struct loss_kernel **
     return LAM_OK;
 }
 
-/* Partials of one double per output. */
-static void sums_reduce(const struct lam_kernel *kernel, void *const *partials, int partial_count,
-                        void *const *out, int part, int parts, struct lam_stream *stream) {
+void lam_cpu_reduce_doubles(const struct lam_kernel *kernel, void *const *partials, int partial_count,
+                            void *const *out, int part, int parts, struct lam_stream *stream) {
     (void)parts, (void)stream;
     if (part != 0) return;
     for (int o = 0; o < kernel->op.outputs; o++) {
@@ -106,7 +108,7 @@ lam_status lam_cpu_cross_entropy_create(const struct lam_op *op, const struct la
     LAM_TRY(loss_kernel_new(op, &loss));
     loss->base.partial_bytes = 2 * sizeof(double);
     loss->base.run = cross_entropy_run;
-    loss->base.reduce = sums_reduce;
+    loss->base.reduce = lam_cpu_reduce_doubles;
     *kernel = &loss->base;
     return LAM_OK;
 }
@@ -135,18 +137,79 @@ lam_status lam_cpu_cross_entropy_bwd_create(const struct lam_op *op, const struc
 
 /* ---- elementwise losses ---- */
 
+static const void *element(const void *base, int64_t at, const struct lam_operand *operand) {
+    return (const char *)base + (size_t)at * lam_dtype_bytes(operand->desc.dtype);
+}
+
+/* Elements [begin, begin + count) of a slice. */
+static struct lam_loss_terms terms_of(const struct lam_kernel *kernel, const struct lam_kernel_args *args,
+                                      int64_t begin, int64_t count) {
+    const struct lam_operand *x = &kernel->op.in[0], *target = &kernel->op.in[1];
+    struct lam_loss_terms terms = {.x = element(args->in[0], begin, x),
+                                   .count = count,
+                                   .classes = of(kernel)->classes,
+                                   .loss = kernel->op.attr.loss};
+    if (target->desc.dtype == LAM_I32)
+        terms.labels = element(args->in[1], begin / terms.classes, target);
+    else
+        terms.target = element(args->in[1], begin, target);
+    if (kernel->op.kind == LAM_OP_LOSS_BWD)
+        terms.dx = (void *)(uintptr_t)element(args->out[0], begin, &kernel->op.out[0]);
+    return terms;
+}
+
+static bool has_weight(const struct lam_op *op) {
+    return op->inputs > 2 && op->in[2].present;
+}
+
+static double weighted_sum(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const int64_t rows = lam_cpu_slice_elements(&kernel->op.in[2], args), length = of(kernel)->row;
+    const float *weight = args->in[2];
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        if (weight[r] == 0) continue;
+        struct lam_loss_terms terms = terms_of(kernel, args, r * length, length);
+        sum += (double)weight[r] * of(kernel)->sum(&terms);
+    }
+    return sum;
+}
+
 static void loss_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
-    const struct loss_kernel *loss = of(kernel);
-    const struct lam_loss_attr *attr = &kernel->op.attr.loss;
-    double *partial = args->partial;
-    double sum = loss->sum(args->in[0], args->in[1], lam_cpu_slice_elements(&kernel->op.in[0], args), attr);
-    partial[0] = (args->accumulate ? partial[0] : 0) + sum * (double)attr->scale;
+    double *partial = args->partial, sum;
+    if (has_weight(&kernel->op)) {
+        sum = weighted_sum(kernel, args);
+    } else {
+        struct lam_loss_terms all =
+            terms_of(kernel, args, 0, lam_cpu_slice_elements(&kernel->op.in[0], args));
+        sum = of(kernel)->sum(&all);
+    }
+    partial[0] = (args->accumulate ? partial[0] : 0) + sum * (double)kernel->op.attr.loss.scale;
+}
+
+/* Rows of weight 0 are cleared run by run: in a detector's box loss they are most. */
+static void weighted_slope(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const int64_t rows = lam_cpu_slice_elements(&kernel->op.in[2], args), length = of(kernel)->row;
+    const size_t row_bytes = (size_t)length * lam_dtype_bytes(kernel->op.out[0].desc.dtype);
+    const float *weight = args->in[2];
+    for (int64_t r = 0; r < rows;) {
+        int64_t end = r;
+        while (end < rows && weight[end] == 0) end++;
+        memset((char *)args->out[0] + (size_t)r * row_bytes, 0, (size_t)(end - r) * row_bytes);
+        for (r = end; r < rows && weight[r] != 0; r++) {
+            struct lam_loss_terms terms = terms_of(kernel, args, r * length, length);
+            terms.loss.scale *= weight[r];
+            of(kernel)->slope(&terms);
+        }
+    }
 }
 
 static void loss_bwd_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
-    const struct loss_kernel *loss = of(kernel);
-    loss->slope(args->in[0], args->in[1], args->out[0], lam_cpu_slice_elements(&kernel->op.in[0], args),
-                &kernel->op.attr.loss);
+    if (has_weight(&kernel->op)) {
+        weighted_slope(kernel, args);
+        return;
+    }
+    struct lam_loss_terms all = terms_of(kernel, args, 0, lam_cpu_slice_elements(&kernel->op.in[0], args));
+    of(kernel)->slope(&all);
 }
 
 static lam_status set_loops(const struct lam_op *op, enum lam_op_kind of_kind, struct loss_kernel *loss) {
@@ -160,6 +223,7 @@ static lam_status set_loops(const struct lam_op *op, enum lam_op_kind of_kind, s
         CASE(L1, l1)
         CASE(MSE, mse)
         CASE(SMOOTH_L1, smooth_l1)
+        CASE(CHARBONNIER, charbonnier)
         CASE(BCE_LOGITS, bce)
         CASE(FOCAL, focal)
     default:
@@ -168,11 +232,37 @@ static lam_status set_loops(const struct lam_op *op, enum lam_op_kind of_kind, s
 #undef CASE
 }
 
+/* Elements of x that each element of `part`, whose shape is the first dimensions of x's, stands for; 0: it is not. */
+static int64_t elements_for_each(const struct lam_shape *x, const struct lam_shape *part) {
+    if (part->rank < 1 || part->rank >= x->rank) return 0;
+    int64_t elements = 1;
+    for (int i = 0; i < x->rank; i++) {
+        if (i >= part->rank)
+            elements *= x->dim[i];
+        else if (part->dim[i] != x->dim[i])
+            return 0;
+    }
+    return elements;
+}
+
+static bool loss_fits(const struct lam_op *op) {
+    const struct lam_tensor_desc *x = &op->in[0].desc, *target = &op->in[1].desc, *weight = &op->in[2].desc;
+    enum lam_op_kind which = op->kind == LAM_OP_LOSS_BWD ? op->attr.loss.of : op->kind;
+    if (has_weight(op) && (weight->dtype != LAM_F32 || !elements_for_each(&x->shape, &weight->shape)))
+        return false;
+    if (target->dtype == LAM_I32)
+        return which == LAM_OP_FOCAL && target->shape.rank + 1 == x->shape.rank &&
+               elements_for_each(&x->shape, &target->shape);
+    return target->dtype == LAM_F32 && lam_shape_equal(x->shape, target->shape);
+}
+
 static lam_status loss_create(const struct lam_op *op, const struct lam_kernel_options *options,
                               lam_cpu_create_fn self, struct lam_kernel **kernel, const char **chosen) {
     if (lam_cpu_any_blocked(op)) return lam_cpu_adapt(op, options, LAM_PLAIN, self, kernel, chosen);
-    if (op->in[1].desc.dtype != LAM_F32 || !lam_shape_equal(op->in[0].desc.shape, op->in[1].desc.shape))
-        return lam_cpu_unsupported(op, "the target must be f32 of the same shape");
+    if (!loss_fits(op))
+        return lam_cpu_unsupported(
+            op, "the target must be f32 of the same shape, or labels of the rows; a weight "
+                "is f32 of the first dimensions");
     bool backward = op->kind == LAM_OP_LOSS_BWD;
     if (backward && op->out[0].desc.dtype != op->in[0].desc.dtype)
         return lam_cpu_unsupported(op, "the gradient has the type of x");
@@ -183,10 +273,13 @@ static lam_status loss_create(const struct lam_op *op, const struct lam_kernel_o
         loss->base.destroy(&loss->base);
         return status;
     }
+    if (has_weight(op)) loss->row = elements_for_each(&op->in[0].desc.shape, &op->in[2].desc.shape);
+    if (op->in[1].desc.dtype == LAM_I32)
+        loss->classes = elements_for_each(&op->in[0].desc.shape, &op->in[1].desc.shape);
     loss->base.run = backward ? loss_bwd_run : loss_run;
     if (!backward) {
         loss->base.partial_bytes = sizeof(double);
-        loss->base.reduce = sums_reduce;
+        loss->base.reduce = lam_cpu_reduce_doubles;
     }
     *kernel = &loss->base;
     return LAM_OK;
@@ -200,6 +293,7 @@ static lam_status loss_create(const struct lam_op *op, const struct lam_kernel_o
 CREATE(l1)
 CREATE(mse)
 CREATE(smooth_l1)
+CREATE(charbonnier)
 CREATE(bce_logits)
 CREATE(focal)
 CREATE(loss_bwd)

@@ -8,8 +8,8 @@
 #include "cpu/simd_block.h"
 #include "cpu/simd_math.h"
 
-enum loss { L1, MSE, SMOOTH_L1, BCE, FOCAL };
-enum { STRETCH = 64 /* vectors */ };
+enum loss { L1, MSE, SMOOTH_L1, CHARBONNIER, BCE, FOCAL };
+enum { STRETCH = 64 * LAM_V };
 
 LAM_INLINE vf select_greater(vf a, float b, vf x, vf y) {
     return v_where_greater(a, v_set(b), x, y);
@@ -42,6 +42,8 @@ LAM_INLINE vf loss_of(enum loss which, vf x, vf t, const struct lam_loss_attr *l
         vf beta = v_set(loss->beta);
         return v_where_greater(beta, size, d * d / (beta + beta), v_fma(beta, v_set(-0.5f), size));
     }
+    case CHARBONNIER:
+        return v_sqrt(v_fma(d, d, v_set(loss->beta * loss->beta)));
     case BCE:
         return v_fnma(x, t, v_softplus(x));
     case FOCAL:
@@ -60,6 +62,8 @@ LAM_INLINE vf slope_of(enum loss which, vf x, vf t, const struct lam_loss_attr *
         return d + d;
     case SMOOTH_L1:
         return v_where_greater(v_set(loss->beta), size, d / v_set(loss->beta), sign);
+    case CHARBONNIER:
+        return d / v_sqrt(v_fma(d, d, v_set(loss->beta * loss->beta)));
     case BCE:
         return v_sigmoid(x) - t;
     case FOCAL:
@@ -68,36 +72,68 @@ LAM_INLINE vf slope_of(enum loss which, vf x, vf t, const struct lam_loss_attr *
     return focal(x, t, loss, true);
 }
 
-LAM_INLINE double loss_sum(enum loss which, const void *x, const float *target, int64_t count,
-                           const struct lam_loss_attr *attr, enum lam_simd_type type) {
-    const struct lam_loss_attr loss = *attr;
+/* Targets of elements begin .. begin + count - 1, from the labels of their rows. */
+LAM_OUTLINED void spread_labels(const struct lam_loss_terms *s, int64_t begin, int64_t count,
+                                float *targets) {
+    memset(targets, 0, (size_t)count * sizeof *targets);
+    int64_t row = begin / s->classes;
+    for (int64_t at = row * s->classes - begin; at < count; row++, at += s->classes) {
+        const int64_t label = s->labels[row];
+        if (label == -1) continue;
+        if (label >= 0 && label < s->classes) {
+            if (at + label >= 0 && at + label < count) targets[at + label] = 1;
+            continue;
+        }
+        for (int64_t i = at < 0 ? 0 : at; i < at + s->classes && i < count; i++) targets[i] = -1;
+    }
+}
+
+/* The same; `room` is used where they have to be made. */
+LAM_INLINE const float *targets_of(const struct lam_loss_terms *s, int64_t begin, int64_t count,
+                                   float *room) {
+    if (s->target) return s->target + begin;
+    spread_labels(s, begin, count, room);
+    return room;
+}
+
+LAM_INLINE double loss_sum(enum loss which, const struct lam_loss_terms *terms, enum lam_simd_type type) {
+    const struct lam_loss_terms s = *terms;
     double total = 0;
-    for (int64_t begin = 0; begin < count; begin += STRETCH * LAM_V) {
-        int64_t i = begin, end = count - begin < STRETCH * LAM_V ? count : begin + STRETCH * LAM_V;
+    float room[STRETCH];
+    for (int64_t begin = 0; begin < s.count; begin += STRETCH) {
+        const int64_t count = s.count - begin < STRETCH ? s.count - begin : STRETCH;
+        const float *t = targets_of(&s, begin, count, room);
         vf sum = v_zero();
-        for (; i + LAM_V <= end; i += LAM_V)
-            sum += loss_of(which, v_load(x, i, LAM_V, type), v_load_f32(target + i), &loss);
-        if (i < end) {
-            int n = (int)(end - i);
-            sum += v_keep_lanes(loss_of(which, v_load(x, i, n, type), v_load_f32_n(target + i, n), &loss), n);
+        int64_t i = 0;
+        for (; i + LAM_V <= count; i += LAM_V)
+            sum += loss_of(which, v_load(s.x, begin + i, LAM_V, type), v_load_f32(t + i), &s.loss);
+        if (i < count) {
+            int n = (int)(count - i);
+            vf rest = loss_of(which, v_load(s.x, begin + i, n, type), v_load_f32_n(t + i, n), &s.loss);
+            sum += v_keep_lanes(rest, n);
         }
         total += (double)v_sum(sum);
     }
     return total;
 }
 
-LAM_INLINE void loss_slope(enum loss which, const void *x, const float *target, void *dx, int64_t count,
-                           const struct lam_loss_attr *attr, enum lam_simd_type type) {
-    const struct lam_loss_attr loss = *attr;
-    const vf scale = v_set(loss.scale);
-    int64_t i = 0;
-    for (; i + LAM_V <= count; i += LAM_V)
-        v_store(dx, i, scale * slope_of(which, v_load(x, i, LAM_V, type), v_load_f32(target + i), &loss),
-                LAM_V, type);
-    if (i < count) {
-        int n = (int)(count - i);
-        vf d = slope_of(which, v_load(x, i, n, type), v_load_f32_n(target + i, n), &loss);
-        v_store(dx, i, scale * d, n, type);
+LAM_INLINE void loss_slope(enum loss which, const struct lam_loss_terms *terms, enum lam_simd_type type) {
+    const struct lam_loss_terms s = *terms;
+    const vf scale = v_set(s.loss.scale);
+    float room[STRETCH];
+    for (int64_t begin = 0; begin < s.count; begin += STRETCH) {
+        const int64_t count = s.count - begin < STRETCH ? s.count - begin : STRETCH;
+        const float *t = targets_of(&s, begin, count, room);
+        int64_t i = 0;
+        for (; i + LAM_V <= count; i += LAM_V) {
+            vf x = v_load(s.x, begin + i, LAM_V, type);
+            v_store(s.dx, begin + i, scale * slope_of(which, x, v_load_f32(t + i), &s.loss), LAM_V, type);
+        }
+        if (i < count) {
+            int n = (int)(count - i);
+            vf x = v_load(s.x, begin + i, n, type);
+            v_store(s.dx, begin + i, scale * slope_of(which, x, v_load_f32_n(t + i, n), &s.loss), n, type);
+        }
     }
 }
 
@@ -107,14 +143,9 @@ LAM_INLINE int lanes_left(int64_t i, int64_t end) {
     return end - i < LAM_V ? (int)(end - i) : LAM_V;
 }
 
-LAM_INLINE float logit(const struct lam_cross_entropy_row *row, int64_t i, enum lam_simd_type type) {
-    if (type == LAM_SIMD_F32) return ((const float *)row->logits)[i];
-    return lam_bf16_to_f32(((const uint16_t *)row->logits)[i]);
-}
-
 /* sum of e^(x - largest) */
 LAM_INLINE float row_sum(const struct lam_cross_entropy_row *row, float *largest, enum lam_simd_type type) {
-    float most = logit(row, 0, type);
+    float most = v_read_one(row->logits, 0, type);
     for (int64_t i = 0; i < row->classes; i += LAM_V) {
         vf x = v_load(row->logits, i, lanes_left(i, row->classes), type);
         for (int l = 0; l < lanes_left(i, row->classes); l++)
@@ -133,7 +164,7 @@ LAM_INLINE double cross_entropy(const struct lam_cross_entropy_row *row, enum la
     float largest, sum = row_sum(row, &largest, type);
     double s = (double)row->smoothing, all = 0, wanted = 0, weight = 0;
     for (int64_t i = 0; i < row->classes; i++) {
-        double x = (double)logit(row, i, type) - (double)largest;
+        double x = (double)v_read_one(row->logits, i, type) - (double)largest;
         double t = row->target ? (double)row->target[i] : i == row->label ? 1 : 0;
         weight += t;
         if (t > 0) wanted += t * x; /* a logit of -infinity counts only where it is asked for */
@@ -165,18 +196,17 @@ LAM_INLINE void cross_entropy_slope(const struct lam_cross_entropy_row *row, enu
 }
 
 #define DEFINE_LOSS(name, which, type)                                                                       \
-    static double name##_sum_##type(const void *x, const float *t, int64_t n,                                \
-                                    const struct lam_loss_attr *loss) {                                      \
-        return loss_sum(which, x, t, n, loss, LAM_SIMD_##type);                                              \
+    static double name##_sum_##type(const struct lam_loss_terms *terms) {                                    \
+        return loss_sum(which, terms, LAM_SIMD_##type);                                                      \
     }                                                                                                        \
-    static void name##_slope_##type(const void *x, const float *t, void *dx, int64_t n,                      \
-                                    const struct lam_loss_attr *loss) {                                      \
-        loss_slope(which, x, t, dx, n, loss, LAM_SIMD_##type);                                               \
+    static void name##_slope_##type(const struct lam_loss_terms *terms) {                                    \
+        loss_slope(which, terms, LAM_SIMD_##type);                                                           \
     }
 #define DEFINE(type)                                                                                         \
     DEFINE_LOSS(l1, L1, type)                                                                                \
     DEFINE_LOSS(mse, MSE, type)                                                                              \
     DEFINE_LOSS(smooth_l1, SMOOTH_L1, type)                                                                  \
+    DEFINE_LOSS(charbonnier, CHARBONNIER, type)                                                              \
     DEFINE_LOSS(bce, BCE, type)                                                                              \
     DEFINE_LOSS(focal, FOCAL, type)                                                                          \
     static double cross_entropy_##type(const struct lam_cross_entropy_row *row) {                            \
@@ -193,6 +223,7 @@ const struct lam_loss_kernels LAM_ISA_NAME(lam_loss) = {
     .l1 = LOSS(l1),
     .mse = LOSS(mse),
     .smooth_l1 = LOSS(smooth_l1),
+    .charbonnier = LOSS(charbonnier),
     .bce = LOSS(bce),
     .focal = LOSS(focal),
     .cross_entropy = LAM_TYPES(cross_entropy),

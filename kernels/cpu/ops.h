@@ -24,6 +24,8 @@ LAM_CPU_CREATE(relu);
 LAM_CPU_CREATE(relu_bwd);
 LAM_CPU_CREATE(gelu);
 LAM_CPU_CREATE(gelu_bwd);
+LAM_CPU_CREATE(sigmoid);
+LAM_CPU_CREATE(sigmoid_bwd);
 LAM_CPU_CREATE(add);
 LAM_CPU_CREATE(scale);
 LAM_CPU_CREATE(cast);
@@ -31,6 +33,10 @@ LAM_CPU_CREATE(cast);
 /* mix.c */
 LAM_CPU_CREATE(mix);
 LAM_CPU_CREATE(mix_bwd);
+
+/* channel_scale.c */
+LAM_CPU_CREATE(channel_scale);
+LAM_CPU_CREATE(channel_scale_bwd);
 
 /* shape.c */
 LAM_CPU_CREATE(copy);
@@ -53,6 +59,8 @@ LAM_CPU_CREATE(resize_bwd);
 /* shuffle.c */
 LAM_CPU_CREATE(pixel_shuffle);
 LAM_CPU_CREATE(pixel_unshuffle);
+LAM_CPU_CREATE(permute_hwc);
+LAM_CPU_CREATE(permute_chw);
 LAM_CPU_CREATE(patchify);
 LAM_CPU_CREATE(unpatchify);
 
@@ -70,9 +78,14 @@ LAM_CPU_CREATE(cross_entropy_bwd);
 LAM_CPU_CREATE(l1);
 LAM_CPU_CREATE(mse);
 LAM_CPU_CREATE(smooth_l1);
+LAM_CPU_CREATE(charbonnier);
 LAM_CPU_CREATE(bce_logits);
 LAM_CPU_CREATE(focal);
 LAM_CPU_CREATE(loss_bwd);
+
+/* loss_giou.c */
+LAM_CPU_CREATE(giou);
+LAM_CPU_CREATE(giou_bwd);
 
 #undef LAM_CPU_CREATE
 

@@ -7,8 +7,8 @@
 /* linear and attention: linear.c, softmax.c, attention.c */
 #include "cpu/linear.h"
 
-/* the rest, plain C: batch_norm.c, layer_norm.c, elementwise.c, mix.c, shape.c, shuffle.c, tokens.c, dropout.c,
- * pool.c, resize.c, loss.c */
+/* the rest, plain C: batch_norm.c, layer_norm.c, elementwise.c, mix.c, channel_scale.c, shape.c, shuffle.c,
+ * tokens.c, dropout.c, pool.c, resize.c, loss.c, loss_giou.c */
 #include "cpu/ops.h"
 
 static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
@@ -39,10 +39,14 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_RELU_BWD] = lam_cpu_relu_bwd_create,
     [LAM_OP_GELU] = lam_cpu_gelu_create,
     [LAM_OP_GELU_BWD] = lam_cpu_gelu_bwd_create,
+    [LAM_OP_SIGMOID] = lam_cpu_sigmoid_create,
+    [LAM_OP_SIGMOID_BWD] = lam_cpu_sigmoid_bwd_create,
     [LAM_OP_ADD] = lam_cpu_add_create,
     [LAM_OP_SCALE] = lam_cpu_scale_create,
     [LAM_OP_MIX] = lam_cpu_mix_create,
     [LAM_OP_MIX_BWD] = lam_cpu_mix_bwd_create,
+    [LAM_OP_CHANNEL_SCALE] = lam_cpu_channel_scale_create,
+    [LAM_OP_CHANNEL_SCALE_BWD] = lam_cpu_channel_scale_bwd_create,
     [LAM_OP_CAST] = lam_cpu_cast_create,
     [LAM_OP_DROPOUT] = lam_cpu_dropout_create,
     [LAM_OP_DROPOUT_BWD] = lam_cpu_dropout_bwd_create,
@@ -54,6 +58,8 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_SLICE_BWD] = lam_cpu_slice_bwd_create,
     [LAM_OP_PIXEL_SHUFFLE] = lam_cpu_pixel_shuffle_create,
     [LAM_OP_PIXEL_UNSHUFFLE] = lam_cpu_pixel_unshuffle_create,
+    [LAM_OP_PERMUTE_HWC] = lam_cpu_permute_hwc_create,
+    [LAM_OP_PERMUTE_CHW] = lam_cpu_permute_chw_create,
     [LAM_OP_PATCHIFY] = lam_cpu_patchify_create,
     [LAM_OP_UNPATCHIFY] = lam_cpu_unpatchify_create,
     [LAM_OP_TOKENS] = lam_cpu_tokens_create,
@@ -75,9 +81,12 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_L1] = lam_cpu_l1_create,
     [LAM_OP_MSE] = lam_cpu_mse_create,
     [LAM_OP_SMOOTH_L1] = lam_cpu_smooth_l1_create,
+    [LAM_OP_CHARBONNIER] = lam_cpu_charbonnier_create,
     [LAM_OP_BCE_LOGITS] = lam_cpu_bce_logits_create,
     [LAM_OP_FOCAL] = lam_cpu_focal_create,
     [LAM_OP_LOSS_BWD] = lam_cpu_loss_bwd_create,
+    [LAM_OP_GIOU] = lam_cpu_giou_create,
+    [LAM_OP_GIOU_BWD] = lam_cpu_giou_bwd_create,
 };
 
 lam_cpu_create_fn lam_cpu_create_for(enum lam_op_kind kind) {

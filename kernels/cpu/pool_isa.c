@@ -12,17 +12,6 @@
 
 /* ---- global average ---- */
 
-LAM_INLINE float read_one(const void *p, int64_t i, enum lam_simd_type type) {
-    return type == LAM_SIMD_F32 ? ((const float *)p)[i] : lam_bf16_to_f32(((const uint16_t *)p)[i]);
-}
-
-LAM_INLINE void write_one(void *p, int64_t i, float x, enum lam_simd_type type) {
-    if (type == LAM_SIMD_F32)
-        ((float *)p)[i] = x;
-    else
-        ((uint16_t *)p)[i] = lam_f32_to_bf16(x);
-}
-
 LAM_INLINE void global_plane(const struct lam_global_pool_slice *s, int64_t sample, int64_t group,
                              enum lam_simd_type type) {
     int64_t plane = s->pixels * s->block, i = (sample * s->groups + group) * plane, end = i + plane;
@@ -39,7 +28,7 @@ LAM_INLINE void global_plane(const struct lam_global_pool_slice *s, int64_t samp
     v_fold_strip(sums, s->block, type, total);
     const float share = 1 / (float)s->pixels;
     for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
-        write_one(s->out, sample * s->channels + c, total[c - group * s->block] * share, type);
+        v_write_one(s->out, sample * s->channels + c, total[c - group * s->block] * share, type);
 }
 
 LAM_INLINE void global_body(const struct lam_global_pool_slice *slice, enum lam_simd_type type) {
@@ -54,7 +43,7 @@ LAM_INLINE void global_bwd_plane(const struct lam_global_pool_slice *s, int64_t 
     const float share = 1 / (float)s->pixels;
     float each[16] = {0};
     for (int64_t c = group * s->block; c < (group + 1) * s->block && c < s->channels; c++)
-        each[c - group * s->block] = read_one(s->in, sample * s->channels + c, type) * share;
+        each[c - group * s->block] = v_read_one(s->in, sample * s->channels + c, type) * share;
     vf strip[LAM_STRIP];
     for (int k = 0; k < LAM_STRIP; k++)
         strip[k] = v_spread(each, k % v_period(type), s->block, s->block, type);

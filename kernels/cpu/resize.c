@@ -24,6 +24,7 @@ static void resize_run(const struct lam_kernel *kernel, const struct lam_kernel_
         .planes = resize->planes * args->count,
         .block = resize->block,
         .axis = resize->axis,
+        .line = args->workspace,
     });
 }
 
@@ -105,6 +106,19 @@ static lam_status axis_backward(struct lam_resize_axis *axis, int small, int lar
     return LAM_OK;
 }
 
+/* The longest run of results with equally many source pixels, from the middle: only ends differ where sizes divide. */
+static void find_even(struct lam_resize_axis *axis) {
+    const int *begin = axis->begin, middle = axis->to / 2;
+    axis->taps = begin[middle + 1] - begin[middle];
+    axis->even_begin = axis->even_end = middle;
+    while (axis->even_begin > 0 && begin[axis->even_begin] - begin[axis->even_begin - 1] == axis->taps)
+        axis->even_begin--;
+    while (axis->even_end < axis->to && begin[axis->even_end + 1] - begin[axis->even_end] == axis->taps)
+        axis->even_end++;
+    axis->picks = axis->taps == 1 && axis->even_begin == 0 && axis->even_end == axis->to;
+    for (int i = 0; i < axis->to && axis->picks; i++) axis->picks = axis->weight[i] == 1;
+}
+
 static lam_status resize_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                 lam_cpu_create_fn self, struct lam_kernel **kernel, const char **chosen) {
     enum lam_layout layout;
@@ -120,7 +134,6 @@ static lam_status resize_create(const struct lam_op *op, const struct lam_kernel
     made->run = resize_run;
     resize->block = lam_layout_block(layout);
     resize->planes = (from->shape.dim[1] + resize->block - 1) / resize->block;
-    resize->loop = LAM_ISA_PICK(lam_resize)->apply[lam_cpu_simd_type(from->dtype)];
     bool bilinear = op->attr.resize.bilinear;
     for (int i = 0; i < 2; i++) {
         int here = (int)from->shape.dim[2 + i], there = (int)to->shape.dim[2 + i];
@@ -131,6 +144,14 @@ static lam_status resize_create(const struct lam_op *op, const struct lam_kernel
             resize_destroy(made);
             return status;
         }
+        find_even(&resize->axis[i]);
+    }
+    const struct lam_resize_kernels *loops = LAM_ISA_PICK(lam_resize);
+    if (resize->axis[0].picks && resize->axis[1].picks) {
+        resize->loop = loops->pick[resize->block / 8][from->dtype == LAM_F32];
+    } else {
+        resize->loop = loops->apply[lam_cpu_simd_type(from->dtype)];
+        made->workspace_bytes = (size_t)from->shape.dim[3] * (size_t)resize->block * sizeof(float);
     }
     *kernel = made;
     return LAM_OK;

@@ -221,6 +221,18 @@ LAM_INLINE void v_store(void *p, int64_t i, vf x, int n, enum lam_simd_type type
     }
 }
 
+/* Number i of an array of `type`. */
+LAM_INLINE float v_read_one(const void *p, int64_t i, enum lam_simd_type type) {
+    return type == LAM_SIMD_F32 ? ((const float *)p)[i] : lam_bf16_to_f32(((const uint16_t *)p)[i]);
+}
+
+LAM_INLINE void v_write_one(void *p, int64_t i, float x, enum lam_simd_type type) {
+    if (type == LAM_SIMD_F32)
+        ((float *)p)[i] = x;
+    else
+        ((uint16_t *)p)[i] = lam_f32_to_bf16(x);
+}
+
 /* The instances of a loop for each element type; below level v4 there is no BF16_HW to instantiate. */
 #if LAM_V == 16
 #define LAM_BY_TYPE(DEFINE) DEFINE(F32) DEFINE(BF16) DEFINE(BF16_HW)

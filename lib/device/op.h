@@ -55,10 +55,14 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * RELU_BWD            dy, y -> dx = dy where y > 0, else 0
  * GELU                x -> y = x Phi(x), by erf
  * GELU_BWD            dy, x -> dx
+ * SIGMOID             x -> y = 1 / (1 + e^-x)
+ * SIGMOID_BWD         dy, y -> dx = dy y (1 - y)
  * ADD                 a, b -> a + b (same shape; batched or all shared)
  * SCALE               x -> attr.scale.factor x
  * MIX                 a, b (same shape), s [1] -> y = s a + (2 - s) b
  * MIX_BWD             dy, a, b, s -> da or none, db or none, ds (sum): da = s dy, db = (2 - s) dy, ds = sum dy (a - b)
+ * CHANNEL_SCALE       x [N,C,H,W], s [N,C] plain, of x's type -> y = s x (channel attention)
+ * CHANNEL_SCALE_BWD   dy, x, s -> dx or none = s dy, ds [N,C] or none = sum over H, W of dy x
  * CAST                x -> y, other dtype (f32, bf16; u8 to f32 or bf16 as 0..255)
  * COPY                x -> y, other layout or other shape of the same count per sample (reshape). The order of elements
  *                     is the row-major order of the logical shapes.
@@ -78,6 +82,8 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * RESIZE_BWD          dy -> dx; attr.resize
  * PIXEL_SHUFFLE       x [N,C r r,H,W] -> y [N,C,H r,W r]; attr.pixel_shuffle.factor; PyTorch's channel order
  * PIXEL_UNSHUFFLE     the inverse (its backward, too)
+ * PERMUTE_HWC         x [N,A K,H,W] -> y [N,H W A,K]: rows in the order (h, w, a), channel a K + k of x at place k of a row
+ * PERMUTE_CHW         the inverse (its backward, too)
  * PATCHIFY            x [N,C,H,W] -> y [N,(H/p)(W/p),C p p]; attr.patchify.size; a row holds (c, ky, kx)
  * UNPATCHIFY          the inverse
  *
@@ -102,12 +108,29 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  *                     correct = number of rows whose largest logit (first of equals) is the largest target.
  *                     Labels outside 0..K-1 are ignored (no loss, not correct).
  * CROSS_ENTROPY_BWD   logits, target -> dlogits (of loss, scale included)
- * L1, MSE, SMOOTH_L1  x, target f32 (same shape) -> loss [] (sum) = loss.scale * sum of |d|, of d d, or, with
- *                     beta = loss.beta, of d d / (2 beta) if |d| < beta else |d| - beta / 2;  d = x - target
- * BCE_LOGITS          x, target f32 in 0..1 -> loss [] (sum) = loss.scale * sum of binary cross entropy of sigmoid(x)
- * FOCAL               x, target f32 (1, 0, or -1 = ignored) -> loss [] (sum): sigmoid focal loss (Lin et al. 2017),
- *                     loss.alpha, loss.gamma, loss.scale
- * LOSS_BWD            x, target -> dx, for each of these five; attr.loss.of says whose
+ *
+ * The elementwise losses: x [N,...] f32 or bf16, target f32 as x, weight f32 or none -> loss [] (sum) = loss.scale * the
+ * sum over the elements of weight times term. weight's shape is x's first dimensions, but not all: [N] weights whole
+ * samples, [N,A] the rows of x [N,A,4]. Where a weight is 0, x and target are not looked at. With d = x - target:
+ *
+ * L1                  |d|
+ * MSE                 d d
+ * SMOOTH_L1           d d / (2 beta) if |d| < beta, else |d| - beta / 2; beta = loss.beta
+ * CHARBONNIER         sqrt(d d + eps eps), eps = loss.beta (Lai et al. 2017)
+ * BCE_LOGITS          binary cross entropy of sigmoid(x), target in 0..1
+ * FOCAL               sigmoid focal loss (Lin et al. 2017), loss.alpha, loss.gamma; target 1, 0, or -1 = ignored. Or target is
+ *                     i32 of x's shape without the last dimension: the place in a row of x that is 1, the others are 0. -1:
+ *                     all are 0. Below -1, or beyond the row: the row is ignored.
+ * LOSS_BWD            x, target, weight or none -> dx, for each of these six; attr.loss.of says whose. 0 where a weight is 0
+ *
+ * GIOU                deltas [N,A,4] f32 or bf16, anchors [A,4] (shared; corners x1, y1, x2, y2), target f32 [N,A,4] (corners),
+ *                     weight f32 [N,A] -> loss [] (sum) = loss.scale * sum of weight (1 - GIoU(box, target))
+ *                     A row dx, dy, dw, dh of deltas makes of an anchor with centre ax, ay and size aw, ah the box with centre
+ *                     ax + dx aw, ay + dy ah and size aw e^min(dw, m), ah e^min(dh, m), m = log(1000 / 16). With the areas I of
+ *                     intersection, U of union, E of the smallest box around both, and e = 1e-7:
+ *                     GIoU = I / (U + e) - (E - U) / (E + e) (Rezatofighi et al. 2019). Where a weight is 0, deltas and
+ *                     target are not looked at.
+ * GIOU_BWD            deltas, anchors, target, weight -> ddeltas, of the deltas' type. 0 where a weight is 0
  */
 #define LAM_OP_TABLE(X)                                                                                      \
     X(CONV, "conv", false)                                                                                   \
@@ -126,10 +149,14 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
     X(RELU_BWD, "relu_bwd", false)                                                                           \
     X(GELU, "gelu", true)                                                                                    \
     X(GELU_BWD, "gelu_bwd", false)                                                                           \
+    X(SIGMOID, "sigmoid", true)                                                                              \
+    X(SIGMOID_BWD, "sigmoid_bwd", false)                                                                     \
     X(ADD, "add", true)                                                                                      \
     X(SCALE, "scale", true)                                                                                  \
     X(MIX, "mix", true)                                                                                      \
     X(MIX_BWD, "mix_bwd", false)                                                                             \
+    X(CHANNEL_SCALE, "channel_scale", true)                                                                  \
+    X(CHANNEL_SCALE_BWD, "channel_scale_bwd", false)                                                         \
     X(CAST, "cast", true)                                                                                    \
     X(COPY, "copy", true)                                                                                    \
     X(CONCAT, "concat", true)                                                                                \
@@ -145,6 +172,8 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
     X(RESIZE_BWD, "resize_bwd", false)                                                                       \
     X(PIXEL_SHUFFLE, "pixel_shuffle", true)                                                                  \
     X(PIXEL_UNSHUFFLE, "pixel_unshuffle", true)                                                              \
+    X(PERMUTE_HWC, "permute_hwc", true)                                                                      \
+    X(PERMUTE_CHW, "permute_chw", true)                                                                      \
     X(PATCHIFY, "patchify", true)                                                                            \
     X(UNPATCHIFY, "unpatchify", true)                                                                        \
     X(SOFTMAX, "softmax", false)                                                                             \
@@ -160,9 +189,12 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
     X(L1, "l1", false)                                                                                       \
     X(MSE, "mse", false)                                                                                     \
     X(SMOOTH_L1, "smooth_l1", false)                                                                         \
+    X(CHARBONNIER, "charbonnier", false)                                                                     \
     X(BCE_LOGITS, "bce_logits", false)                                                                       \
     X(FOCAL, "focal", false)                                                                                 \
-    X(LOSS_BWD, "loss_bwd", false)
+    X(LOSS_BWD, "loss_bwd", false)                                                                           \
+    X(GIOU, "giou", false)                                                                                   \
+    X(GIOU_BWD, "giou_bwd", false)
 
 enum lam_op_kind {
 #define LAM_OP_ENUM(suffix, name, cheap) LAM_OP_##suffix,

@@ -140,6 +140,18 @@ static void gelu_rule(struct backward *b, const struct node *node, lam_value dy)
     to_input(b, 0, LAM_OP_GELU_BWD, NULL, in, 2);
 }
 
+static void sigmoid_rule(struct backward *b, const struct node *node, lam_value dy) {
+    lam_value in[] = {dy, node->out[0]};
+    to_input(b, 0, LAM_OP_SIGMOID_BWD, NULL, in, 2);
+}
+
+static void channel_scale_rule(struct backward *b, const struct node *node, lam_value dy) {
+    lam_value in[] = {dy, node->in[0], node->in[1]}, out[] = {fresh(b, 0), fresh(b, 1)};
+    if (out[0] == LAM_NO_VALUE && out[1] == LAM_NO_VALUE) return;
+    emit(b, LAM_OP_CHANNEL_SCALE_BWD, NULL, in, 3, out, 2);
+    for (int i = 0; i < 2; i++) accumulate(b, i, out[i]);
+}
+
 static void add_rule(struct backward *b, const struct node *node, lam_value dy) {
     (void)node;
     accumulate(b, 0, dy);
@@ -160,6 +172,8 @@ static void mirror_rule(struct backward *b, const struct node *node, lam_value d
         {LAM_OP_RESIZE, LAM_OP_RESIZE_BWD},
         {LAM_OP_PIXEL_SHUFFLE, LAM_OP_PIXEL_UNSHUFFLE},
         {LAM_OP_PIXEL_UNSHUFFLE, LAM_OP_PIXEL_SHUFFLE},
+        {LAM_OP_PERMUTE_HWC, LAM_OP_PERMUTE_CHW},
+        {LAM_OP_PERMUTE_CHW, LAM_OP_PERMUTE_HWC},
         {LAM_OP_PATCHIFY, LAM_OP_UNPATCHIFY},
         {LAM_OP_UNPATCHIFY, LAM_OP_PATCHIFY},
         {LAM_OP_DROPOUT, LAM_OP_DROPOUT_BWD},
@@ -215,9 +229,11 @@ static const rule_fn rules[LAM_OP_COUNT] = {
     [LAM_OP_LAYER_NORM] = layer_norm_rule,
     [LAM_OP_RELU] = relu_rule,
     [LAM_OP_GELU] = gelu_rule,
+    [LAM_OP_SIGMOID] = sigmoid_rule,
     [LAM_OP_ADD] = add_rule,
     [LAM_OP_SCALE] = mirror_rule,
     [LAM_OP_MIX] = mix_rule,
+    [LAM_OP_CHANNEL_SCALE] = channel_scale_rule,
     [LAM_OP_CAST] = mirror_rule,
     [LAM_OP_COPY] = mirror_rule,
     [LAM_OP_CONCAT] = concat_rule,
@@ -228,6 +244,8 @@ static const rule_fn rules[LAM_OP_COUNT] = {
     [LAM_OP_RESIZE] = mirror_rule,
     [LAM_OP_PIXEL_SHUFFLE] = mirror_rule,
     [LAM_OP_PIXEL_UNSHUFFLE] = mirror_rule,
+    [LAM_OP_PERMUTE_HWC] = mirror_rule,
+    [LAM_OP_PERMUTE_CHW] = mirror_rule,
     [LAM_OP_PATCHIFY] = mirror_rule,
     [LAM_OP_UNPATCHIFY] = mirror_rule,
     [LAM_OP_SOFTMAX] = softmax_rule,
@@ -242,6 +260,14 @@ static bool is_scalar(const struct lam_graph *g, lam_value v) {
     return v != LAM_NO_VALUE && g->values[v].desc.shape.rank == 0;
 }
 
+/* A loss op's backward op has the same inputs, and in its scale what the whole loss makes of this one. */
+static void loss_backward(struct backward *b, const struct node *node, enum lam_op_kind kind, double weight) {
+    union lam_op_attr attr = node->op.attr;
+    attr.loss.scale = (float)((double)attr.loss.scale * weight);
+    attr.loss.of = node->op.kind;
+    to_input(b, 0, kind, &attr, node->in, node->op.inputs);
+}
+
 static void scalar_rule(struct backward *b, const struct node *node, double weight) {
     struct lam_graph *g = b->g;
     switch (node->op.kind) {
@@ -253,18 +279,19 @@ static void scalar_rule(struct backward *b, const struct node *node, double weig
         if (!node->stops[0]) b->scalar[node->in[0]] += weight * (double)node->op.attr.scale.factor;
         return;
     case LAM_OP_CROSS_ENTROPY:
+        loss_backward(b, node, LAM_OP_CROSS_ENTROPY_BWD, weight);
+        return;
     case LAM_OP_L1:
     case LAM_OP_MSE:
     case LAM_OP_SMOOTH_L1:
+    case LAM_OP_CHARBONNIER:
     case LAM_OP_BCE_LOGITS:
-    case LAM_OP_FOCAL: {
-        union lam_op_attr attr = node->op.attr;
-        attr.loss.scale = (float)((double)attr.loss.scale * weight);
-        attr.loss.of = node->op.kind;
-        to_input(b, 0, node->op.kind == LAM_OP_CROSS_ENTROPY ? LAM_OP_CROSS_ENTROPY_BWD : LAM_OP_LOSS_BWD,
-                 &attr, node->in, 2);
+    case LAM_OP_FOCAL:
+        loss_backward(b, node, LAM_OP_LOSS_BWD, weight);
         return;
-    }
+    case LAM_OP_GIOU:
+        loss_backward(b, node, LAM_OP_GIOU_BWD, weight);
+        return;
     default:
         lam_graph_fail(g, LAM_ERR_UNSUPPORTED, "%s cannot be part of a loss", lam_op_name(node->op.kind));
     }
@@ -299,54 +326,63 @@ static void walk(struct backward *b, int node_count) {
     }
 }
 
-/* From a loss (dy: none), or from a value whose gradient dy is given. *dx: the gradient of x, where there is one. */
-static lam_status differentiate(struct lam_graph *g, lam_value y, lam_value dy, lam_value x, lam_value *dx) {
-    LAM_TRY(lam_graph_status(g));
-    if (!g->training) return lam_fail(LAM_ERR_INVALID, "an evaluation graph has no backward pass");
-    y = lam_graph_root(g, y);
-    if (dy == LAM_NO_VALUE && !is_scalar(g, y)) return lam_fail(LAM_ERR_INVALID, "a loss must be a scalar");
-    LAM_TRY(lam_graph_fuse(g));
-    int node_count = g->node_count, value_count = g->value_count;
-    struct backward b = {.g = g,
-                         .grad = malloc(sizeof(lam_value) * (size_t)value_count),
-                         .scalar = calloc((size_t)value_count, sizeof(double))};
-    if (!b.grad || !b.scalar) {
-        free(b.grad);
-        free(b.scalar);
-        return lam_no_memory();
+/* Gradients from outside; two of one value are added. */
+static void seed(struct backward *b, const struct lam_graph_part *part) {
+    b->node = 0; /* whose tag an addition gets */
+    for (int i = 0; i < part->outputs; i++) {
+        lam_value y = lam_graph_root(b->g, part->y[i]);
+        if (b->grad[y] == LAM_NO_VALUE) {
+            b->grad[y] = part->dy[i];
+            continue;
+        }
+        lam_value in[] = {b->grad[y], part->dy[i]}, sum = like(b, y);
+        emit(b, LAM_OP_ADD, NULL, in, 2, &sum, 1);
+        b->grad[y] = sum;
     }
-    for (int v = 0; v < value_count; v++) b.grad[v] = LAM_NO_VALUE;
-    if (dy == LAM_NO_VALUE)
-        b.scalar[y] = 1;
-    else
-        b.grad[y] = dy;
-    walk(&b, node_count);
-    place_gradients(&b, value_count);
-    if (dx && x != LAM_NO_VALUE) *dx = b.grad[lam_graph_root(g, x)];
-    free(b.grad);
-    free(b.scalar);
+}
+
+static lam_status differentiate(struct backward *b, const struct lam_graph_part *part) {
+    struct lam_graph *g = b->g;
+    int node_count = g->node_count, value_count = g->value_count;
+    b->grad = malloc(sizeof(lam_value) * (size_t)value_count);
+    b->scalar = calloc((size_t)value_count, sizeof(double));
+    if (!b->grad || !b->scalar) return lam_no_memory();
+    for (int v = 0; v < value_count; v++) b->grad[v] = LAM_NO_VALUE;
+    if (part->loss != LAM_NO_VALUE) b->scalar[lam_graph_root(g, part->loss)] = 1;
+    seed(b, part);
+    walk(b, node_count);
+    place_gradients(b, value_count);
+    for (int i = 0; i < part->inputs; i++) part->dx[i] = b->grad[lam_graph_root(g, part->x[i])];
     return lam_graph_status(g);
 }
 
+static bool any_bad(const struct lam_graph *g, const lam_value *values, int count) {
+    for (int i = 0; i < count; i++)
+        if (lam_graph_bad(g, values[i])) return true;
+    return false;
+}
+
+lam_status lam_graph_backward_part(struct lam_graph *g, const struct lam_graph_part *part) {
+    for (int i = 0; i < part->inputs; i++) part->dx[i] = LAM_NO_VALUE;
+    LAM_TRY(lam_graph_status(g));
+    if (!g->training) return lam_fail(LAM_ERR_INVALID, "an evaluation graph has no backward pass");
+    if (any_bad(g, part->y, part->outputs) || any_bad(g, part->dy, part->outputs) ||
+        any_bad(g, part->x, part->inputs))
+        return lam_fail(LAM_ERR_INTERNAL, "a part's inputs and outputs must be values");
+    if (part->loss != LAM_NO_VALUE && !is_scalar(g, part->loss))
+        return lam_fail(LAM_ERR_INVALID, "a loss must be a scalar");
+    LAM_TRY(lam_graph_fuse(g));
+    struct backward b = {.g = g};
+    lam_status status = differentiate(&b, part);
+    free(b.grad);
+    free(b.scalar);
+    return status;
+}
+
 lam_status lam_graph_backward(struct lam_graph *g, lam_value loss) {
-    return differentiate(g, loss, LAM_NO_VALUE, LAM_NO_VALUE, NULL);
-}
-
-/* The graph keeps the failure, as every builder's. */
-static lam_value gradient_of(struct lam_graph *g, lam_value y, lam_value dy, lam_value x) {
-    lam_value dx = LAM_NO_VALUE;
-    lam_status status = differentiate(g, y, dy, x, &dx);
-    if (status != LAM_OK && g->error.status == LAM_OK) lam_error_save(&g->error, status);
-    return status == LAM_OK ? dx : LAM_NO_VALUE;
-}
-
-lam_value lam_graph_backward_from(struct lam_graph *g, lam_value y, lam_value dy, lam_value x) {
-    if (lam_graph_bad(g, y) || lam_graph_bad(g, dy)) return LAM_NO_VALUE;
-    return gradient_of(g, y, dy, x);
-}
-
-lam_value lam_graph_backward_to(struct lam_graph *g, lam_value loss, lam_value x) {
-    return lam_graph_bad(g, loss) ? LAM_NO_VALUE : gradient_of(g, loss, LAM_NO_VALUE, x);
+    LAM_TRY(lam_graph_status(g));
+    if (loss == LAM_NO_VALUE) return lam_fail(LAM_ERR_INVALID, "a loss must be a scalar");
+    return lam_graph_backward_part(g, &(struct lam_graph_part){.loss = loss});
 }
 
 void lam_graph_want_gradient(struct lam_graph *g, lam_value x) {

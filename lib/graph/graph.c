@@ -190,29 +190,39 @@ void lam_graph_tag(struct lam_graph *g, int tag) {
     g->tag = tag;
 }
 
-static lam_value declare(struct lam_graph *g, const char *name, struct lam_shape shape, struct lam_init init,
-                         bool decay, bool buffer, bool frozen) {
-    if (g->error.status != LAM_OK) return LAM_NO_VALUE;
-    char full[384];
-    snprintf(full, sizeof full, "%s%s%s", g->scope, g->scope[0] ? "." : "", name);
-    int index;
-    lam_status status = lam_params_declare(g->params, full, shape, init, decay, buffer, &index);
+/* The name in the scopes that are open. */
+static void full_name(const struct lam_graph *g, const char *name, char full[384]) {
+    snprintf(full, 384, "%s%s%s", g->scope, g->scope[0] ? "." : "", name);
+}
+
+/* The value of a parameter that was declared with this status. One value per parameter, so that gradients of a shared
+ * one add up. */
+static lam_value declared(struct lam_graph *g, lam_status status, int index, bool buffer) {
     if (status != LAM_OK) {
         lam_error_save(&g->error, status);
         return LAM_NO_VALUE;
     }
-    if (frozen) lam_params_freeze(g->params, index);
     enum value_kind kind = buffer ? VALUE_BUFFER : VALUE_PARAM;
-    for (int i = 0; i < g->value_count;
-         i++) /* one value per parameter, so that gradients of a shared one add up */
+    for (int i = 0; i < g->value_count; i++)
         if (g->values[i].kind == kind && g->values[i].param == index && g->values[i].alias == LAM_NO_VALUE)
             return i;
-    lam_value value = lam_graph_new_value(g, LAM_F32, shape, false);
+    lam_value value = lam_graph_new_value(g, LAM_F32, lam_params_get(g->params, index)->shape, false);
     if (value == LAM_NO_VALUE) return value;
     g->values[value].kind = kind;
     g->values[value].param = index;
     g->values[value].needs_grad = !buffer;
     return value;
+}
+
+static lam_value declare(struct lam_graph *g, const char *name, struct lam_shape shape, struct lam_init init,
+                         bool decay, bool buffer, bool frozen) {
+    if (g->error.status != LAM_OK) return LAM_NO_VALUE;
+    char full[384];
+    int index = -1;
+    full_name(g, name, full);
+    lam_status status = lam_params_declare(g->params, full, shape, init, decay, buffer, &index);
+    if (status == LAM_OK && frozen) lam_params_freeze(g->params, index);
+    return declared(g, status, index, buffer);
 }
 
 lam_value lam_param(struct lam_graph *g, const char *name, struct lam_shape shape, struct lam_init init,
@@ -222,6 +232,15 @@ lam_value lam_param(struct lam_graph *g, const char *name, struct lam_shape shap
 
 lam_value lam_buffer(struct lam_graph *g, const char *name, struct lam_shape shape, float initial) {
     return declare(g, name, shape, (struct lam_init){LAM_INIT_CONSTANT, initial}, false, true, false);
+}
+
+lam_value lam_constant(struct lam_graph *g, const char *name, struct lam_shape shape, const float *values) {
+    if (g->error.status != LAM_OK) return LAM_NO_VALUE;
+    char full[384];
+    int index = -1;
+    full_name(g, name, full);
+    lam_status status = lam_params_declare_constant(g->params, full, shape, values, &index);
+    return declared(g, status, index, true);
 }
 
 lam_value lam_detach(struct lam_graph *g, lam_value x) {

@@ -74,6 +74,10 @@ void lam_graph_tag(struct lam_graph *graph, int tag);
 lam_value lam_param(struct lam_graph *graph, const char *name, struct lam_shape shape, struct lam_init init,
                     bool decay);
 lam_value lam_buffer(struct lam_graph *graph, const char *name, struct lam_shape shape, float initial);
+/* Numbers that stay as they are (anchor boxes): f32, the same for all samples, copied from the host. They are not in
+ * checkpoints; who builds the graph gives them again. */
+lam_value lam_constant(struct lam_graph *graph, const char *name, struct lam_shape shape,
+                       const float *values);
 
 /* The value without its gradient: what a block border does. */
 lam_value lam_detach(struct lam_graph *graph, lam_value x);
@@ -88,6 +92,7 @@ struct lam_conv_spec {
     int dilation; /* 0 means 1 */
     int groups;   /* 0 means 1 */
     bool bias;
+    float bias_start;     /* what the bias is at first */
     struct lam_init init; /* all zero: Kaiming normal, fan out: N(0, sqrt(2 / (k k C_out))) */
 };
 lam_value lam_conv(struct lam_graph *graph, lam_value x, const char *name, struct lam_conv_spec spec);
@@ -113,11 +118,15 @@ lam_value lam_dropout(struct lam_graph *graph, lam_value x, const char *name, fl
 
 lam_value lam_relu(struct lam_graph *graph, lam_value x);
 lam_value lam_gelu(struct lam_graph *graph, lam_value x);
+lam_value lam_sigmoid(struct lam_graph *graph, lam_value x);
 lam_value lam_add(struct lam_graph *graph, lam_value a, lam_value b);
 /* s a + (2 - s) b with a trained number s, a parameter that starts at `initial`; no weight decay. */
 lam_value lam_mix(struct lam_graph *graph, lam_value a, lam_value b, const char *name, float initial);
 lam_value lam_scale(struct lam_graph *graph, lam_value x, float factor);
+/* x [N,C,H,W] times s [N,C], its gate for each channel (channel attention). */
+lam_value lam_channel_scale(struct lam_graph *graph, lam_value x, lam_value s);
 lam_value lam_cast(struct lam_graph *graph, lam_value x, enum lam_dtype dtype);
+lam_value lam_copy(struct lam_graph *graph, lam_value x); /* into a place of its own */
 lam_value lam_reshape(struct lam_graph *graph, lam_value x, struct lam_shape shape); /* dim[0] stays */
 lam_value lam_concat(struct lam_graph *graph, const lam_value *x, int count, int axis);
 lam_value lam_slice(struct lam_graph *graph, lam_value x, int axis, int64_t begin, int64_t length);
@@ -126,19 +135,38 @@ lam_value lam_avg_pool(struct lam_graph *graph, lam_value x, int kernel, int str
 lam_value lam_global_avg_pool(struct lam_graph *graph, lam_value x); /* [N,C,H,W] -> [N,C] */
 lam_value lam_resize(struct lam_graph *graph, lam_value x, int64_t height, int64_t width, bool bilinear);
 lam_value lam_pixel_shuffle(struct lam_graph *graph, lam_value x, int factor);
+lam_value lam_pixel_unshuffle(struct lam_graph *graph, lam_value x, int factor);
 lam_value lam_patchify(struct lam_graph *graph, lam_value x, int size);
+/* [N, A k, H, W] -> [N, H W A, k], rows in the order (y, x, a): what a detection head says about each anchor. Levels
+ * are joined by lam_concat along axis 1. */
+lam_value lam_to_rows(struct lam_graph *graph, lam_value x, int k);
 lam_value lam_softmax(struct lam_graph *graph, lam_value x);
 
-/* ---- losses: f32 scalars, means over the batch (or over all elements for the elementwise ones) ---- */
+/* ---- losses: f32 scalars; x and logits may be bf16 ---- */
 
-/* logits [N, K]; target i32 [N] or f32 [N, K] probabilities. correct (may be NULL): number of right rows. */
+/* logits [N, K]; target i32 [N] or f32 [N, K] probabilities. correct (may be NULL): number of right rows. Mean over the
+ * batch. */
 lam_value lam_cross_entropy(struct lam_graph *graph, lam_value logits, lam_value target, float smoothing,
                             lam_value *correct);
+
+/* Elementwise losses: the mean over all elements. Those that take a weight (LAM_NO_VALUE: none) are, with one, the
+ * mean over the samples of the weighted sum of a sample's terms: divided by N only. The weight is f32 of x's first
+ * dimensions, [N] or [N, A] for x [N, A, 4]; rows of weight 0 are not looked at. */
 lam_value lam_l1_loss(struct lam_graph *graph, lam_value x, lam_value target);
 lam_value lam_mse_loss(struct lam_graph *graph, lam_value x, lam_value target);
-lam_value lam_smooth_l1_loss(struct lam_graph *graph, lam_value x, lam_value target, float beta);
+lam_value lam_smooth_l1_loss(struct lam_graph *graph, lam_value x, lam_value target, lam_value weight,
+                             float beta);
+lam_value lam_charbonnier_loss(struct lam_graph *graph, lam_value x, lam_value target, float eps);
 lam_value lam_bce_loss(struct lam_graph *graph, lam_value x, lam_value target);
-lam_value lam_focal_loss(struct lam_graph *graph, lam_value x, lam_value target, float alpha, float gamma);
+/* x: logits [N, ..., C]. target: f32 as x (1, 0, -1 = ignored), or i32 [N, ...] (class, -1 = none, -2 = ignored). The
+ * result is times `scale`. */
+lam_value lam_focal_loss(struct lam_graph *graph, lam_value x, lam_value target, lam_value weight,
+                         float alpha, float gamma, float scale);
+
+/* 1 - GIoU of the boxes that deltas [N, A, 4] make of anchors [A, 4] and of the boxes target [N, A, 4], weighted by
+ * weight [N, A]: the mean over the samples of the weighted sum. What a delta means stands in device/op.h. */
+lam_value lam_giou_loss(struct lam_graph *graph, lam_value deltas, lam_value anchors, lam_value target,
+                        lam_value weight);
 
 /* ---- differentiation ---- */
 
@@ -147,12 +175,16 @@ lam_value lam_focal_loss(struct lam_graph *graph, lam_value x, lam_value target,
  * last. */
 lam_status lam_graph_backward(struct lam_graph *graph, lam_value loss);
 
-/* The same for a part of a network whose output's gradient comes from outside: appends the gradient ops of y, given dy
- * (an input like y), and returns the gradient of x, or LAM_NO_VALUE if y does not depend on it. x is an input that was
- * declared with lam_graph_want_gradient; LAM_NO_VALUE: none is wanted. */
-lam_value lam_graph_backward_from(struct lam_graph *graph, lam_value y, lam_value dy, lam_value x);
-/* As lam_graph_backward, and returns the gradient of input x. */
-lam_value lam_graph_backward_to(struct lam_graph *graph, lam_value loss, lam_value x);
+/* The same for a part of a network, whose gradients come in behind and go out in front. */
+struct lam_graph_part {
+    lam_value loss;          /* LAM_NO_VALUE: there is none */
+    const lam_value *y, *dy; /* values with gradients from outside: inputs like them */
+    int outputs;             /* of y */
+    const lam_value *x;      /* inputs that were declared with lam_graph_want_gradient */
+    lam_value *dx;           /* receives their gradients, LAM_NO_VALUE where nothing depends on x */
+    int inputs;              /* of x */
+};
+lam_status lam_graph_backward_part(struct lam_graph *graph, const struct lam_graph_part *part);
 void lam_graph_want_gradient(struct lam_graph *graph, lam_value x);
 
 /* Multiply-adds of one forward pass over the batch (conv, linear, attention), counted as 2 FLOPs each. */

@@ -32,11 +32,11 @@ lam_value lam_conv(struct lam_graph *g, lam_value x, const char *name, struct la
     struct lam_shape shape = LAM_SHAPE(s.dim[0], spec.out, 0, 0);
     for (int i = 2; i < 4; i++)
         shape.dim[i] = (s.dim[i] + 2 * spec.pad - dilation * (k - 1) - 1 + stride) / stride;
-    struct lam_init init = spec.init;
+    struct lam_init init = spec.init, bias = {LAM_INIT_CONSTANT, spec.bias_start};
     if (is_zero(init)) init = (struct lam_init){LAM_INIT_NORMAL, sqrtf(2.0f / (float)(k * k * spec.out))};
     lam_graph_push_scope(g, "%s", name);
     lam_value w = lam_param(g, "weight", LAM_SHAPE(spec.out, s.dim[1] / groups, k, k), init, true);
-    lam_value b = spec.bias ? lam_param(g, "bias", LAM_SHAPE(spec.out), ZERO, true) : LAM_NO_VALUE;
+    lam_value b = spec.bias ? lam_param(g, "bias", LAM_SHAPE(spec.out), bias, true) : LAM_NO_VALUE;
     lam_graph_pop_scope(g);
     lam_value y = lam_graph_new_value(g, lam_value_dtype(g, x), shape, true), in[] = {x, w, b};
     if (y == LAM_NO_VALUE || !lam_graph_add(g, LAM_OP_CONV, &attr, in, 3, &y, 1)) return LAM_NO_VALUE;

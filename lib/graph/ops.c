@@ -27,6 +27,22 @@ lam_value lam_gelu(struct lam_graph *g, lam_value x) {
     return same(g, LAM_OP_GELU, NULL, x);
 }
 
+lam_value lam_sigmoid(struct lam_graph *g, lam_value x) {
+    return same(g, LAM_OP_SIGMOID, NULL, x);
+}
+
+lam_value lam_channel_scale(struct lam_graph *g, lam_value x, lam_value s) {
+    if (!has_rank(g, x, 4, "channel scale") || !has_rank(g, s, 2, "channel scale")) return LAM_NO_VALUE;
+    struct lam_shape image = lam_value_shape(g, x), gate = lam_value_shape(g, s);
+    if (gate.dim[0] != image.dim[0] || gate.dim[1] != image.dim[1])
+        return lam_graph_fail(g, LAM_ERR_INVALID, "channel scale: %d numbers for %d channels",
+                              (int)gate.dim[1], (int)image.dim[1]);
+    lam_value in[] = {x, lam_cast(g, s, lam_value_dtype(g, x))};
+    lam_value y = lam_graph_new_value(g, lam_value_dtype(g, x), image, true);
+    if (y == LAM_NO_VALUE || !lam_graph_add(g, LAM_OP_CHANNEL_SCALE, NULL, in, 2, &y, 1)) return LAM_NO_VALUE;
+    return y;
+}
+
 lam_value lam_scale(struct lam_graph *g, lam_value x, float factor) {
     union lam_op_attr attr = {.scale = {factor}};
     return same(g, LAM_OP_SCALE, &attr, x);
@@ -60,6 +76,11 @@ lam_value lam_add(struct lam_graph *g, lam_value a, lam_value b) {
     lam_value in[] = {a, b};
     if (y == LAM_NO_VALUE || !lam_graph_add(g, LAM_OP_ADD, NULL, in, 2, &y, 1)) return LAM_NO_VALUE;
     return y;
+}
+
+lam_value lam_copy(struct lam_graph *g, lam_value x) {
+    if (lam_graph_bad(g, x)) return LAM_NO_VALUE;
+    return lam_graph_unary(g, LAM_OP_COPY, NULL, x, lam_value_dtype(g, x), lam_value_shape(g, x));
 }
 
 lam_value lam_reshape(struct lam_graph *g, lam_value x, struct lam_shape shape) {
@@ -166,6 +187,29 @@ lam_value lam_pixel_shuffle(struct lam_graph *g, lam_value x, int factor) {
     return lam_graph_unary(g, LAM_OP_PIXEL_SHUFFLE, &attr, x, lam_value_dtype(g, x), shape);
 }
 
+lam_value lam_pixel_unshuffle(struct lam_graph *g, lam_value x, int factor) {
+    if (!has_rank(g, x, 4, "pixel unshuffle")) return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, x);
+    if (factor < 1 || shape.dim[2] % factor || shape.dim[3] % factor)
+        return lam_graph_fail(g, LAM_ERR_INVALID, "pixel unshuffle: an image of %dx%d does not divide by %d",
+                              (int)shape.dim[3], (int)shape.dim[2], factor);
+    union lam_op_attr attr = {.pixel_shuffle = {factor}};
+    shape.dim[1] *= factor * factor;
+    shape.dim[2] /= factor;
+    shape.dim[3] /= factor;
+    return lam_graph_unary(g, LAM_OP_PIXEL_UNSHUFFLE, &attr, x, lam_value_dtype(g, x), shape);
+}
+
+lam_value lam_to_rows(struct lam_graph *g, lam_value x, int k) {
+    if (!has_rank(g, x, 4, "to rows")) return LAM_NO_VALUE;
+    struct lam_shape s = lam_value_shape(g, x);
+    if (k < 1 || s.dim[1] % k)
+        return lam_graph_fail(g, LAM_ERR_INVALID, "to rows: %d channels do not divide into rows of %d",
+                              (int)s.dim[1], k);
+    return lam_graph_unary(g, LAM_OP_PERMUTE_HWC, NULL, x, lam_value_dtype(g, x),
+                           LAM_SHAPE(s.dim[0], s.dim[2] * s.dim[3] * (s.dim[1] / k), k));
+}
+
 lam_value lam_patchify(struct lam_graph *g, lam_value x, int size) {
     if (!has_rank(g, x, 4, "patchify")) return LAM_NO_VALUE;
     struct lam_shape s = lam_value_shape(g, x);
@@ -181,37 +225,90 @@ lam_value lam_patchify(struct lam_graph *g, lam_value x, int size) {
 
 /* ---- losses ---- */
 
-static lam_value loss(struct lam_graph *g, enum lam_op_kind kind, struct lam_loss_attr attr, lam_value x,
-                      lam_value target) {
-    if (lam_graph_bad(g, x) || lam_graph_bad(g, target)) return LAM_NO_VALUE;
-    if (!lam_shape_equal(lam_value_shape(g, x), lam_value_shape(g, target)))
-        return lam_graph_fail(g, LAM_ERR_INVALID, "%s: prediction and target differ in shape",
-                              lam_op_name(kind));
-    attr.scale = (float)(1.0 / (double)lam_shape_count(lam_value_shape(g, x)));
+static lam_value scalar_of(struct lam_graph *g, enum lam_op_kind kind, struct lam_loss_attr attr,
+                           const lam_value *in, int count) {
     union lam_op_attr a = {.loss = attr};
-    lam_value y = lam_graph_new_value(g, LAM_F32, LAM_SCALAR, false), in[] = {x, target};
-    if (y == LAM_NO_VALUE || !lam_graph_add(g, kind, &a, in, 2, &y, 1)) return LAM_NO_VALUE;
+    lam_value y = lam_graph_new_value(g, LAM_F32, LAM_SCALAR, false);
+    if (y == LAM_NO_VALUE || !lam_graph_add(g, kind, &a, in, count, &y, 1)) return LAM_NO_VALUE;
     return y;
 }
 
+/* The first dimensions of x, but not all. */
+static bool is_prefix(struct lam_shape part, struct lam_shape x) {
+    if (part.rank < 1 || part.rank >= x.rank) return false;
+    x.rank = part.rank;
+    return lam_shape_equal(part, x);
+}
+
+static bool is_f32(const struct lam_graph *g, lam_value value) {
+    return lam_value_dtype(g, value) == LAM_F32;
+}
+
+/* attr.scale: what the mean is multiplied with. */
+static lam_value loss(struct lam_graph *g, enum lam_op_kind kind, struct lam_loss_attr attr, lam_value x,
+                      lam_value target, lam_value weight) {
+    bool weighted = weight != LAM_NO_VALUE;
+    if (lam_graph_bad(g, x) || lam_graph_bad(g, target) || (weighted && lam_graph_bad(g, weight)))
+        return LAM_NO_VALUE;
+    struct lam_shape shape = lam_value_shape(g, x), t = lam_value_shape(g, target);
+    bool classes = kind == LAM_OP_FOCAL && lam_value_dtype(g, target) == LAM_I32 &&
+                   shape.rank == t.rank + 1 && is_prefix(t, shape);
+    if (!classes && !(is_f32(g, target) && lam_shape_equal(shape, t)))
+        return lam_graph_fail(g, LAM_ERR_INVALID, "%s: prediction and target differ in shape",
+                              lam_op_name(kind));
+    if (weighted && !(is_f32(g, weight) && is_prefix(lam_value_shape(g, weight), shape)))
+        return lam_graph_fail(g, LAM_ERR_INVALID,
+                              "%s: weights must be f32 of the prediction's first dimensions",
+                              lam_op_name(kind));
+    attr.scale = (float)((double)attr.scale / (double)(weighted ? g->batch : lam_shape_count(shape)));
+    return scalar_of(g, kind, attr, (lam_value[]){x, target, weight}, 3);
+}
+
 lam_value lam_l1_loss(struct lam_graph *g, lam_value x, lam_value target) {
-    return loss(g, LAM_OP_L1, (struct lam_loss_attr){0}, x, target);
+    return loss(g, LAM_OP_L1, (struct lam_loss_attr){.scale = 1}, x, target, LAM_NO_VALUE);
 }
 
 lam_value lam_mse_loss(struct lam_graph *g, lam_value x, lam_value target) {
-    return loss(g, LAM_OP_MSE, (struct lam_loss_attr){0}, x, target);
+    return loss(g, LAM_OP_MSE, (struct lam_loss_attr){.scale = 1}, x, target, LAM_NO_VALUE);
 }
 
-lam_value lam_smooth_l1_loss(struct lam_graph *g, lam_value x, lam_value target, float beta) {
-    return loss(g, LAM_OP_SMOOTH_L1, (struct lam_loss_attr){.beta = beta}, x, target);
+lam_value lam_smooth_l1_loss(struct lam_graph *g, lam_value x, lam_value target, lam_value weight,
+                             float beta) {
+    return loss(g, LAM_OP_SMOOTH_L1, (struct lam_loss_attr){.scale = 1, .beta = beta}, x, target, weight);
+}
+
+lam_value lam_charbonnier_loss(struct lam_graph *g, lam_value x, lam_value target, float eps) {
+    return loss(g, LAM_OP_CHARBONNIER, (struct lam_loss_attr){.scale = 1, .beta = eps}, x, target,
+                LAM_NO_VALUE);
 }
 
 lam_value lam_bce_loss(struct lam_graph *g, lam_value x, lam_value target) {
-    return loss(g, LAM_OP_BCE_LOGITS, (struct lam_loss_attr){0}, x, target);
+    return loss(g, LAM_OP_BCE_LOGITS, (struct lam_loss_attr){.scale = 1}, x, target, LAM_NO_VALUE);
 }
 
-lam_value lam_focal_loss(struct lam_graph *g, lam_value x, lam_value target, float alpha, float gamma) {
-    return loss(g, LAM_OP_FOCAL, (struct lam_loss_attr){.alpha = alpha, .gamma = gamma}, x, target);
+lam_value lam_focal_loss(struct lam_graph *g, lam_value x, lam_value target, lam_value weight, float alpha,
+                         float gamma, float scale) {
+    struct lam_loss_attr attr = {.scale = scale, .alpha = alpha, .gamma = gamma};
+    return loss(g, LAM_OP_FOCAL, attr, x, target, weight);
+}
+
+lam_value lam_giou_loss(struct lam_graph *g, lam_value deltas, lam_value anchors, lam_value target,
+                        lam_value weight) {
+    if (!has_rank(g, deltas, 3, "giou") || lam_graph_bad(g, anchors) || lam_graph_bad(g, target) ||
+        lam_graph_bad(g, weight))
+        return LAM_NO_VALUE;
+    struct lam_shape x = lam_value_shape(g, deltas);
+    bool fits = x.dim[2] == 4 && is_f32(g, anchors) && is_f32(g, target) && is_f32(g, weight) &&
+                !lam_graph_value(g, anchors)->batched &&
+                lam_shape_equal(lam_value_shape(g, anchors), LAM_SHAPE(x.dim[1], 4)) &&
+                lam_shape_equal(lam_value_shape(g, target), x) &&
+                lam_shape_equal(lam_value_shape(g, weight), LAM_SHAPE(x.dim[0], x.dim[1]));
+    if (!fits)
+        return lam_graph_fail(
+            g, LAM_ERR_INVALID,
+            "giou: takes deltas [N, A, 4], anchors [A, 4], target [N, A, 4], weight [N, A]");
+    struct lam_loss_attr attr = {.scale = (float)(1.0 / (double)g->batch)};
+    return scalar_of(g, LAM_OP_GIOU, attr, (lam_value[]){deltas, anchors, target, weight}, 4);
 }
 
 lam_value lam_cross_entropy(struct lam_graph *g, lam_value logits, lam_value target, float smoothing,

@@ -26,7 +26,10 @@ void lam_params_destroy(struct lam_params *p) {
         lam_device_free(p->device, p->gradients);
         lam_device_free(p->device, p->buffers);
     }
-    for (int i = 0; i < p->count; i++) free(p->list[i].name);
+    for (int i = 0; i < p->count; i++) {
+        free(p->list[i].name);
+        free(p->list[i].values);
+    }
     free(p->list);
     free(p);
 }
@@ -119,6 +122,32 @@ lam_status lam_params_declare(struct lam_params *p, const char *name, struct lam
     return LAM_OK;
 }
 
+lam_status lam_params_declare_constant(struct lam_params *p, const char *name, struct lam_shape shape,
+                                       const float *values, int *index) {
+    size_t bytes = (size_t)lam_shape_count(shape) * sizeof *values;
+    bool again = lam_params_find(p, name) >= 0;
+    LAM_TRY(lam_params_declare(p, name, shape, (struct lam_init){0}, false, true, index));
+    struct lam_param *param = &p->list[*index];
+    if (again) {
+        if (param->values && !memcmp(param->values, values, bytes)) return LAM_OK;
+        return lam_fail(LAM_ERR_INVALID, "constant '%s' is declared again with other values", name);
+    }
+    param->values = malloc(bytes);
+    if (!param->values) {
+        free(p->list[--p->count].name);
+        lay_out(p);
+        return lam_no_memory();
+    }
+    memcpy(param->values, values, bytes);
+    return LAM_OK;
+}
+
+static lam_status write_constants(struct lam_params *p) {
+    for (int i = 0; i < p->count; i++)
+        if (p->list[i].values) LAM_TRY(lam_params_write(p, i, p->list[i].values));
+    return LAM_OK;
+}
+
 lam_status lam_params_allocate(struct lam_params *p, struct lam_device *device) {
     if (p->device) return lam_fail(LAM_ERR_INTERNAL, "parameters are allocated already");
     void *values = NULL, *gradients = NULL, *buffers = NULL;
@@ -139,7 +168,7 @@ lam_status lam_params_allocate(struct lam_params *p, struct lam_device *device) 
     p->gradients = gradients;
     p->buffers = buffers;
     p->device = device;
-    return LAM_OK;
+    return write_constants(p);
 }
 
 static float draw(struct lam_rng *rng, struct lam_init init) {
@@ -166,7 +195,8 @@ lam_status lam_params_draw(const struct lam_params *p, struct lam_device *device
         float *host = malloc((size_t)param->count * sizeof *host);
         if (!host) return lam_no_memory();
         struct lam_rng rng = lam_rng_make(seed, LAM_RNG_INIT, lam_hash_text(param->name), 0);
-        for (int64_t k = 0; k < param->count; k++) host[k] = draw(&rng, param->init);
+        for (int64_t k = 0; k < param->count; k++)
+            host[k] = param->values ? param->values[k] : draw(&rng, param->init);
         float *to = (param->buffer ? buffers : values) + param->offset;
         lam_status status = lam_device_upload(device, to, host, (size_t)param->count * sizeof *host);
         free(host);

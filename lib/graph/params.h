@@ -31,9 +31,11 @@ struct lam_param {
     char *name; /* "unit.layer.tensor" */
     struct lam_shape shape;
     struct lam_init init;
-    bool decay;     /* weight decay applies */
-    bool buffer;    /* not trained */
-    bool frozen;    /* a buffer in a trained parameter's place (lam_graph_freeze) */
+    bool decay;  /* weight decay applies */
+    bool buffer; /* not trained */
+    bool frozen; /* a buffer in a trained parameter's place (lam_graph_freeze) */
+    float *
+        values; /* not NULL: a constant, a buffer that has these values from allocation on and is in no checkpoint */
     int64_t offset; /* elements, into the flat buffer of its sort; set by lam_params_allocate */
     int64_t count;
 };
@@ -48,6 +50,10 @@ void lam_params_destroy(struct lam_params *params);
 lam_status lam_params_declare(struct lam_params *params, const char *name, struct lam_shape shape,
                               struct lam_init init, bool decay, bool buffer, int *index);
 
+/* Declares a buffer of given values, which are copied. Declared again, it must have the same. */
+lam_status lam_params_declare_constant(struct lam_params *params, const char *name, struct lam_shape shape,
+                                       const float *values, int *index);
+
 /* Marks a buffer as frozen. */
 void lam_params_freeze(struct lam_params *params, int index);
 
@@ -60,7 +66,8 @@ int64_t lam_params_count(const struct lam_params *params);
 int64_t lam_params_decayed_count(const struct lam_params *params);
 int64_t lam_params_buffer_count(const struct lam_params *params);
 
-/* Lays the parameters out and allocates values, gradients and buffers on the device. */
+/* Lays the parameters out and allocates values, gradients and buffers on the device. Constants are there then; the rest
+ * is not yet. */
 lam_status lam_params_allocate(struct lam_params *params, struct lam_device *device);
 
 /* Initial values, by name and seed alone: independent of how the network is cut into blocks. */

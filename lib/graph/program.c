@@ -85,8 +85,13 @@ struct lam_tensor_desc lam_program_output_desc(const struct lam_program *p, int 
     return p->values[p->output_values[output]].value.desc;
 }
 
-void lam_program_on_output(struct lam_program *p, int output, lam_program_done done, void *context) {
-    p->hook.segment = done ? p->values[p->output_values[output]].defined : -1;
+void lam_program_on_outputs(struct lam_program *p, const int *outputs, int count, lam_program_done done,
+                            void *context) {
+    p->hook.segment = -1;
+    for (int i = 0; done && i < count; i++) {
+        int defined = p->values[p->output_values[outputs[i]]].defined;
+        if (defined > p->hook.segment) p->hook.segment = defined;
+    }
     p->hook.done = done;
     p->hook.context = context;
 }

@@ -89,10 +89,11 @@ void lam_program_bind_output(struct lam_program *program, int output, void *data
 struct lam_tensor_desc lam_program_input_desc(const struct lam_program *program, int input);
 struct lam_tensor_desc lam_program_output_desc(const struct lam_program *program, int output);
 
-/* During each run from now on, done(context) is called as soon as batched output `output` is complete, from one of the
- * device's threads: the rest of the run goes on behind it. NULL: no more. */
+/* During each run from now on, done(context) is called as soon as all of these batched outputs are complete, from one of
+ * the device's threads: the rest of the run goes on behind it. NULL: no more. */
 typedef void (*lam_program_done)(void *context);
-void lam_program_on_output(struct lam_program *program, int output, lam_program_done done, void *context);
+void lam_program_on_outputs(struct lam_program *program, const int *outputs, int count, lam_program_done done,
+                            void *context);
 
 const void *lam_program_output_data(const struct lam_program *program, int output); /* device memory */
 

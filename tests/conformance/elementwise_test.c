@@ -18,6 +18,10 @@ static const char *const activations[] = {SHAPES("relu"),
                                           SHAPES("relu_bwd"),
                                           SHAPES("gelu"),
                                           SHAPES("gelu_bwd"),
+                                          SHAPES("sigmoid"),
+                                          SHAPES("sigmoid_bwd"),
+                                          "sigmoid shape=5x64 offset=60",
+                                          "sigmoid shape=5x64 offset=-60",
                                           "gelu shape=5x64 offset=8",
                                           "gelu shape=5x64 offset=-8 absolute=1e-6",
                                           "relu shape=5x40x3x3 ties"};
@@ -34,6 +38,15 @@ static const char *const sums[] = {
 
 static const char *const mixes[] = {SHAPES("mix"), SHAPES("mix_bwd"), "mix_bwd shape=5x16x7x7 noda",
                                     "mix_bwd shape=5x17x7x7 nodb dtype=bf16", "mix_bwd shape=4x33 noda nodb"};
+
+#define IMAGES(op)                                                                                           \
+    FOR_BOTH_DTYPES(op " n=5 c=16 h=7 w=7"), FOR_BOTH_DTYPES(op " n=2 c=17 h=5 w=3"),                        \
+        FOR_BOTH_DTYPES(op " n=3 c=64 h=4 w=4"), op " n=1 c=1 h=1 w=1", op " n=5 c=3 h=9 w=9",               \
+        op " n=8 c=40 h=1 w=1", op " n=2 c=12 h=6 w=5"
+
+static const char *const channel_scales[] = {IMAGES("channel_scale"), IMAGES("channel_scale_bwd"),
+                                             "channel_scale_bwd n=5 c=17 h=7 w=7 nodx",
+                                             "channel_scale_bwd n=5 c=32 h=7 w=7 nods dtype=bf16"};
 
 static const char *const casts[] = {
     "cast shape=5x17x4x4 from=f32 to=bf16", "cast shape=5x17x4x4 from=bf16 to=f32",
@@ -57,6 +70,9 @@ static void test_sums(void **state) {
 static void test_mixes(void **state) {
     SUITE_RUN(state, mixes);
 }
+static void test_channel_scales(void **state) {
+    SUITE_RUN(state, channel_scales);
+}
 static void test_casts(void **state) {
     SUITE_RUN(state, casts);
 }
@@ -66,8 +82,8 @@ static void test_dropouts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations), cmocka_unit_test(test_sums),     cmocka_unit_test(test_mixes),
-        cmocka_unit_test(test_casts),       cmocka_unit_test(test_dropouts),
+        cmocka_unit_test(test_activations),    cmocka_unit_test(test_sums),  cmocka_unit_test(test_mixes),
+        cmocka_unit_test(test_channel_scales), cmocka_unit_test(test_casts), cmocka_unit_test(test_dropouts),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }

@@ -224,7 +224,7 @@ static void build_elementwise(struct words *w, struct lam_op *op, enum lam_dtype
     bool alone = (op->kind == LAM_OP_ADD || op->kind == LAM_OP_SCALE) && flag(w, "shared");
     struct lam_operand operand = alone ? shared(shape) : batched(dtype, shape);
     bool two = op->kind == LAM_OP_ADD || op->kind == LAM_OP_RELU_BWD || op->kind == LAM_OP_GELU_BWD ||
-               op->kind == LAM_OP_SOFTMAX_BWD;
+               op->kind == LAM_OP_SIGMOID_BWD || op->kind == LAM_OP_SOFTMAX_BWD;
     for (int i = 0; i < 1 + two; i++) input(op, operand);
     output(op, operand);
     if (op->kind == LAM_OP_SCALE) op->attr.scale.factor = (float)real(w, "factor", 0.25);
@@ -245,6 +245,19 @@ static void build_mix(struct words *w, struct lam_op *op, enum lam_dtype dtype) 
         output(op, row);
     else
         output(op, present_if(da, row)), output(op, present_if(db, row)), output(op, weight);
+}
+
+static void build_channel_scale(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
+    struct lam_shape shape = image_words(w);
+    struct lam_operand image = batched(dtype, shape),
+                       gate = batched(dtype, LAM_SHAPE(shape.dim[0], shape.dim[1]));
+    bool dx = !flag(w, "nodx"), ds = !flag(w, "nods");
+    if (op->kind == LAM_OP_CHANNEL_SCALE_BWD) input(op, image);
+    input(op, image), input(op, gate);
+    if (op->kind == LAM_OP_CHANNEL_SCALE)
+        output(op, image);
+    else
+        output(op, present_if(dx, image)), output(op, present_if(ds, gate));
 }
 
 static void build_cast(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
@@ -329,6 +342,14 @@ static void build_view(struct words *w, struct lam_op *op, enum lam_dtype dtype)
         other = LAM_SHAPE(image.dim[0], image.dim[1] * r * r, image.dim[2] / r, image.dim[3] / r);
         break;
     }
+    case LAM_OP_PERMUTE_CHW:
+        backward = true; /* fall through */
+    case LAM_OP_PERMUTE_HWC: {
+        int k = integer(w, "k", 1);
+        if (image.dim[1] % k) w->bad = true;
+        other = LAM_SHAPE(image.dim[0], image.dim[2] * image.dim[3] * (image.dim[1] / k), k);
+        break;
+    }
     case LAM_OP_UNPATCHIFY:
         backward = true; /* fall through */
     case LAM_OP_PATCHIFY: {
@@ -394,13 +415,18 @@ static enum lam_op_kind kind_of(const char *name) {
 }
 
 static void build_loss(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
-    struct lam_shape shape = shape_word(w, "shape");
+    struct lam_shape shape = shape_word(w, "shape"), weight = shape;
     op->attr.loss = (struct lam_loss_attr){.scale = (float)real(w, "scale", 0.2),
                                            .beta = (float)real(w, "beta", 0.5),
                                            .alpha = (float)real(w, "alpha", 0.25),
                                            .gamma = (float)real(w, "gamma", 2)};
+    weight.rank = integer(w, "weight", 0); /* as many of the first dimensions */
+    bool labels = flag(w, "labels");
+    if (weight.rank >= shape.rank) w->bad = true;
+    if (w->bad) return;
     input(op, batched(dtype, shape));
-    input(op, batched(LAM_F32, shape));
+    input(op, labels ? batched(LAM_I32, without_last(shape)) : batched(LAM_F32, shape));
+    input(op, present_if(weight.rank > 0, batched(LAM_F32, weight)));
     if (op->kind == LAM_OP_LOSS_BWD) {
         op->attr.loss.of = kind_of(word(w, "of", ""));
         if (op->attr.loss.of == LAM_OP_COUNT) w->bad = true;
@@ -408,6 +434,15 @@ static void build_loss(struct words *w, struct lam_op *op, enum lam_dtype dtype)
     } else {
         output(op, shared(LAM_SCALAR));
     }
+}
+
+static void build_giou(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
+    int64_t n = integer(w, "n", 1), a = integer(w, "a", 1);
+    op->attr.loss.scale = (float)real(w, "scale", 0.2);
+    struct lam_operand deltas = batched(dtype, LAM_SHAPE(n, a, 4));
+    input(op, deltas), input(op, shared(LAM_SHAPE(a, 4)));
+    input(op, batched(LAM_F32, LAM_SHAPE(n, a, 4))), input(op, batched(LAM_F32, LAM_SHAPE(n, a)));
+    output(op, op->kind == LAM_OP_GIOU ? shared(LAM_SCALAR) : deltas);
 }
 
 typedef void (*build_fn)(struct words *w, struct lam_op *op, enum lam_dtype dtype);
@@ -429,10 +464,14 @@ static const build_fn builders[LAM_OP_COUNT] = {
     [LAM_OP_RELU_BWD] = build_elementwise,
     [LAM_OP_GELU] = build_elementwise,
     [LAM_OP_GELU_BWD] = build_elementwise,
+    [LAM_OP_SIGMOID] = build_elementwise,
+    [LAM_OP_SIGMOID_BWD] = build_elementwise,
     [LAM_OP_ADD] = build_elementwise,
     [LAM_OP_SCALE] = build_elementwise,
     [LAM_OP_MIX] = build_mix,
     [LAM_OP_MIX_BWD] = build_mix,
+    [LAM_OP_CHANNEL_SCALE] = build_channel_scale,
+    [LAM_OP_CHANNEL_SCALE_BWD] = build_channel_scale,
     [LAM_OP_CAST] = build_cast,
     [LAM_OP_COPY] = build_copy,
     [LAM_OP_CONCAT] = build_concat,
@@ -448,6 +487,8 @@ static const build_fn builders[LAM_OP_COUNT] = {
     [LAM_OP_RESIZE_BWD] = build_view,
     [LAM_OP_PIXEL_SHUFFLE] = build_view,
     [LAM_OP_PIXEL_UNSHUFFLE] = build_view,
+    [LAM_OP_PERMUTE_HWC] = build_view,
+    [LAM_OP_PERMUTE_CHW] = build_view,
     [LAM_OP_PATCHIFY] = build_view,
     [LAM_OP_UNPATCHIFY] = build_view,
     [LAM_OP_SOFTMAX] = build_elementwise,
@@ -463,9 +504,12 @@ static const build_fn builders[LAM_OP_COUNT] = {
     [LAM_OP_L1] = build_loss,
     [LAM_OP_MSE] = build_loss,
     [LAM_OP_SMOOTH_L1] = build_loss,
+    [LAM_OP_CHARBONNIER] = build_loss,
     [LAM_OP_BCE_LOGITS] = build_loss,
     [LAM_OP_FOCAL] = build_loss,
     [LAM_OP_LOSS_BWD] = build_loss,
+    [LAM_OP_GIOU] = build_giou,
+    [LAM_OP_GIOU_BWD] = build_giou,
 };
 
 lam_status op_from_text(const char *text, struct op_case *result) {

@@ -45,23 +45,73 @@ static void make_distribution(double *values, int64_t rows, int64_t classes) {
     }
 }
 
-static void loss_targets(const struct lam_op *op, double *target) {
+/* -2 (ignored), -1 (none), the classes, and one too many. */
+static void make_row_labels(double *values, int64_t rows, int64_t classes) {
+    for (int64_t i = 0; i < rows; i++)
+        values[i] = fmod(floor(fabs(values[i]) * 1000), (double)classes + 3) - 2;
+}
+
+/* More than half of them 0; not the first. */
+static void make_weights(double *values, int64_t count) {
+    for (int64_t i = 0; i < count; i++) values[i] = i == 0 ? 0.8 : values[i] > 0.3 ? values[i] : 0;
+}
+
+static enum lam_op_kind loss_of(const struct lam_op *op) {
+    return op->kind == LAM_OP_LOSS_BWD ? op->attr.loss.of : op->kind;
+}
+
+/* What nobody may look at: targets whose weight is 0. */
+static void spoil_targets(double *target, int64_t count, const double *weight, int64_t weights) {
+    for (int64_t i = 0; i < count; i++)
+        if (weight[i / (count / weights)] == 0) target[i] = NAN;
+}
+
+static void loss_targets(const struct lam_op *op, double *target, double *weight) {
     int64_t count = reference_count(&op->in[1]), classes = reference_last(&op->in[0]);
-    enum lam_op_kind of = op->kind == LAM_OP_LOSS_BWD ? op->attr.loss.of : op->kind;
+    enum lam_op_kind of = loss_of(op);
+    const bool labels = op->in[1].desc.dtype == LAM_I32;
     for (int64_t i = 0; i < count; i++) {
         if (of == LAM_OP_BCE_LOGITS) target[i] = 0.5 + 0.5 * sin(3 * target[i]);
-        if (of == LAM_OP_FOCAL) target[i] = target[i] > 0.7 ? 1 : target[i] < -1.2 ? -1 : 0;
+        if (of == LAM_OP_FOCAL && !labels) target[i] = target[i] > 0.7 ? 1 : target[i] < -1.2 ? -1 : 0;
     }
+    if (of == LAM_OP_FOCAL && labels) make_row_labels(target, count, classes);
     if (of == LAM_OP_CROSS_ENTROPY || of == LAM_OP_CROSS_ENTROPY_BWD) {
-        if (op->in[1].desc.dtype == LAM_I32)
+        if (labels)
             make_labels(target, count, classes);
         else
             make_distribution(target, count / classes, classes);
     }
+    if (!weight) return;
+    make_weights(weight, reference_count(&op->in[2]));
+    if (!labels) spoil_targets(target, count, weight, reference_count(&op->in[2]));
+}
+
+/* Anchors about the origin, and targets near to or far from them; some deltas ask for more than they get. */
+static void giou_operands(const struct lam_op *op, struct operands *o) {
+    int64_t anchors = reference_count(&op->in[1]) / 4, rows = reference_count(&op->in[3]);
+    for (int64_t a = 0; a < anchors; a++)
+        for (int i = 0; i < 2; i++) {
+            double *box = o->in[1] + 4 * a, low = 20 * box[i];
+            box[2 + i] = low + 5 + 10 * fabs(box[2 + i]);
+            box[i] = low;
+        }
+    for (int64_t r = 0; r < rows; r++) {
+        double *target = o->in[2] + 4 * r, *delta = o->in[0] + 4 * r;
+        const double *anchor = o->in[1] + 4 * (r % anchors);
+        for (int i = 0; i < 2; i++) {
+            double low = anchor[i] + 4 * target[i] + (r % 5 == 4 ? 60 : 0);
+            target[2 + i] = low + 4 + 8 * fabs(target[2 + i]);
+            target[i] = low;
+            delta[i] *= 0.3;
+            delta[2 + i] = r % 7 == 3 && i == 0 ? 4.5 : 0.4 * delta[2 + i];
+        }
+    }
+    make_weights(o->in[3], rows);
+    spoil_targets(o->in[2], 4 * rows, o->in[3], rows);
 }
 
 static bool is_loss(enum lam_op_kind kind) {
-    return kind >= LAM_OP_CROSS_ENTROPY && kind <= LAM_OP_LOSS_BWD;
+    return kind >= LAM_OP_CROSS_ENTROPY && kind <= LAM_OP_GIOU_BWD;
 }
 
 /* Statistics of the batch-norm input: in[first] = mean and in[first + 1] = inv_std of in[x]. */
@@ -80,8 +130,11 @@ static void forward_inputs(const struct lam_op *op, struct operands *o) {
     struct lam_op forward = {.attr = op->attr, .inputs = 1, .outputs = 1};
     switch ((int)op->kind) {
     case LAM_OP_RELU_BWD:
+    case LAM_OP_SIGMOID_BWD:
     case LAM_OP_SOFTMAX_BWD:
-        forward.kind = op->kind == LAM_OP_RELU_BWD ? LAM_OP_RELU : LAM_OP_SOFTMAX;
+        forward.kind = op->kind == LAM_OP_RELU_BWD      ? LAM_OP_RELU
+                       : op->kind == LAM_OP_SIGMOID_BWD ? LAM_OP_SIGMOID
+                                                        : LAM_OP_SOFTMAX;
         forward.in[0] = forward.out[0] = op->in[1];
         reference_run(&forward, NULL, (const double *[]){o->in[1]}, (double *[]){o->in[1]});
         break;
@@ -141,12 +194,15 @@ static void shape_inputs(const struct op_case *c, struct operands *o) {
     for (int i = 0; i < op->inputs; i++) {
         if (!o->in[i]) continue;
         for (int64_t k = 0; k < reference_count(&op->in[i]); k++) {
-            if (op->in[i].batched && !(i == 1 && is_loss(op->kind))) o->in[i][k] += c->offset;
+            if (op->in[i].batched && !(i >= 1 && is_loss(op->kind))) o->in[i][k] += c->offset;
             if (c->ties) o->in[i][k] = rint(2 * o->in[i][k]) / 2;
             if (op->in[i].desc.dtype == LAM_U8) o->in[i][k] = fmod(fabs(o->in[i][k]) * 100, 256);
         }
     }
-    if (is_loss(op->kind)) loss_targets(op, o->in[1]);
+    if (op->kind == LAM_OP_GIOU || op->kind == LAM_OP_GIOU_BWD)
+        giou_operands(op, o);
+    else if (is_loss(op->kind))
+        loss_targets(op, o->in[1], o->in[2]);
 }
 
 lam_status operands_create(const struct op_case *c, uint64_t seed, bool round, struct operands *operands) {

@@ -38,7 +38,8 @@ static const char *const global_pools[] = {GLOBAL("global_avg_pool"), GLOBAL("gl
         FOR_BOTH_DTYPES(op " n=2 c=17 h=6 w=6 oh=9 ow=4" words), op " n=8 c=3 h=7 w=5 oh=3 ow=11" words,     \
         op " n=1 c=64 h=1 w=1 oh=4 ow=3" words, op " n=2 c=40 h=5 w=5 oh=5 ow=5" words,                      \
         op " n=2 c=12 h=8 w=8 oh=1 ow=1" words, op " n=2 c=1 h=10 w=3 oh=7 ow=7" words,                      \
-        op " n=5 c=16 h=3 w=3 oh=13 ow=17" words
+        op " n=5 c=16 h=3 w=3 oh=13 ow=17" words, FOR_BOTH_DTYPES(op " n=3 c=3 h=9 w=12 oh=27 ow=36" words), \
+        FOR_BOTH_DTYPES(op " n=2 c=24 h=5 w=7 oh=20 ow=28" words), op " n=2 c=3 h=6 w=40 oh=6 ow=80" words
 
 static const char *const resizes[] = {SIZES("resize", ""), SIZES("resize", " bilinear"),
                                       SIZES("resize_bwd", ""), SIZES("resize_bwd", " bilinear")};

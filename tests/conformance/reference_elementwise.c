@@ -39,6 +39,39 @@ static void gelu_bwd(const struct lam_op *op, const struct lam_run *run, const d
     }
 }
 
+static void sigmoid(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                    double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = 1 / (1 + exp(-in[0][i]));
+}
+
+static void sigmoid_bwd(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                        double *const *out) {
+    (void)run;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[0][i] * in[1][i] * (1 - in[1][i]);
+}
+
+/* The number of a channel stands at (n, c). */
+static void channel_scale(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                          double *const *out) {
+    (void)run;
+    struct reference_image image = reference_image(&op->in[0]);
+    FOR_EACH_ELEMENT(i) out[0][i] = in[1][i / (image.h * image.w)] * in[0][i];
+}
+
+static void channel_scale_bwd(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                              double *const *out) {
+    (void)run;
+    struct reference_image image = reference_image(&op->in[0]);
+    for (int64_t c = 0; c < image.n * image.c; c++) {
+        if (out[1]) out[1][c] = 0;
+        for (int64_t i = c * image.h * image.w; i < (c + 1) * image.h * image.w; i++) {
+            if (out[0]) out[0][i] = in[2][c] * in[0][i];
+            if (out[1]) out[1][c] += in[0][i] * in[1][i];
+        }
+    }
+}
+
 static void add(const struct lam_op *op, const struct lam_run *run, const double *const *in,
                 double *const *out) {
     (void)run;
@@ -105,6 +138,14 @@ reference_fn reference_elementwise(enum lam_op_kind kind) {
         return gelu;
     case LAM_OP_GELU_BWD:
         return gelu_bwd;
+    case LAM_OP_SIGMOID:
+        return sigmoid;
+    case LAM_OP_SIGMOID_BWD:
+        return sigmoid_bwd;
+    case LAM_OP_CHANNEL_SCALE:
+        return channel_scale;
+    case LAM_OP_CHANNEL_SCALE_BWD:
+        return channel_scale_bwd;
     case LAM_OP_ADD:
         return add;
     case LAM_OP_SCALE:

@@ -112,6 +112,24 @@ static void unpatchify(const struct lam_op *op, const struct lam_run *run, const
                         in[0][patch_at(s, op->attr.patchify.size, n, c, y, x)];
 }
 
+/* Element (n, row (y w + x) a + j, k) of the rows is (n, j K + k, y, x) of the image: back where `inverse`. */
+static void permute(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                    double *const *out) {
+    (void)run;
+    bool inverse = op->kind == LAM_OP_PERMUTE_CHW;
+    struct reference_image s = reference_image(inverse ? &op->out[0] : &op->in[0]);
+    int64_t width = reference_last(inverse ? &op->in[0] : &op->out[0]), each = s.c / width;
+    for (int64_t n = 0; n < s.n; n++)
+        for (int64_t y = 0; y < s.h; y++)
+            for (int64_t x = 0; x < s.w; x++)
+                for (int64_t j = 0; j < each; j++)
+                    for (int64_t k = 0; k < width; k++) {
+                        int64_t row = (n * s.h * s.w + y * s.w + x) * each + j;
+                        int64_t image = reference_at(s, n, j * width + k, y, x), at = row * width + k;
+                        out[0][inverse ? image : at] = in[0][inverse ? at : image];
+                    }
+}
+
 static void tokens(const struct lam_op *op, const struct lam_run *run, const double *const *in,
                    double *const *out) {
     (void)run;
@@ -155,6 +173,9 @@ reference_fn reference_shape(enum lam_op_kind kind) {
         return pixel_shuffle;
     case LAM_OP_PIXEL_UNSHUFFLE:
         return pixel_unshuffle;
+    case LAM_OP_PERMUTE_HWC:
+    case LAM_OP_PERMUTE_CHW:
+        return permute;
     case LAM_OP_PATCHIFY:
         return patchify;
     case LAM_OP_UNPATCHIFY:

@@ -45,7 +45,9 @@ static const char *const slices[] = {SLICES("slice"), SLICES("slice_bwd")};
 #define SHUFFLES(op)                                                                                         \
     FOR_BOTH_DTYPES(op " n=5 c=3 h=8 w=6 r=2"), FOR_BOTH_DTYPES(op " n=2 c=16 h=6 w=10 r=2"),                \
         op " n=2 c=64 h=4 w=4 r=2", op " n=5 c=1 h=9 w=6 r=3", op " n=2 c=17 h=8 w=4 r=4",                   \
-        op " n=1 c=4 h=12 w=12 r=2"
+        op " n=1 c=4 h=12 w=12 r=2", FOR_BOTH_DTYPES(op " n=3 c=32 h=9 w=15 r=3"),                           \
+        FOR_BOTH_DTYPES(op " n=2 c=16 h=8 w=12 r=4"), op " n=2 c=16 h=5 w=10 r=5",                           \
+        op " n=1 c=16 h=9 w=18 r=9", op " n=2 c=24 h=4 w=6 r=2"
 
 static const char *const shuffles[] = {SHUFFLES("pixel_shuffle"), SHUFFLES("pixel_unshuffle")};
 
@@ -61,6 +63,15 @@ static const char *const patches[] = {PATCHES("patchify"), PATCHES("unpatchify")
 
 static const char *const tokens[] = {TOKENS("tokens"), TOKENS("tokens_bwd"), "tokens_bwd n=5 t=9 f=40 nodx",
                                      "tokens_bwd n=5 t=9 f=40 nodx dtype=bf16"};
+
+/* RetinaNet's 9 anchors of 4 numbers or of some classes, channels that fill their groups and not. */
+#define PERMUTES(op)                                                                                         \
+    FOR_BOTH_DTYPES(op " n=5 c=36 h=5 w=4 k=4"), FOR_BOTH_DTYPES(op " n=2 c=32 h=7 w=3 k=1"),                \
+        FOR_BOTH_DTYPES(op " n=3 c=27 h=6 w=6 k=3"), FOR_BOTH_DTYPES(op " n=3 c=12 h=5 w=7 k=4"),            \
+        op " n=2 c=17 h=1 w=1 k=17", op " n=1 c=180 h=3 w=2 k=20", op " n=8 c=1 h=4 w=4 k=1",                \
+        op " n=2 c=8 h=33 w=1 k=2"
+
+static const char *const permutes[] = {PERMUTES("permute_hwc"), PERMUTES("permute_chw")};
 
 static void test_copies(void **state) {
     SUITE_RUN(state, copies);
@@ -81,10 +92,15 @@ static void test_tokens(void **state) {
     SUITE_RUN(state, tokens);
 }
 
+static void test_permutes(void **state) {
+    SUITE_RUN(state, permutes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copies),   cmocka_unit_test(test_concats), cmocka_unit_test(test_slices),
         cmocka_unit_test(test_shuffles), cmocka_unit_test(test_patches), cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_permutes),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }

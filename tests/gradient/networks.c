@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/rng.h"
+#include "tasks/sr/models.h"
 
 /* ---- parts ---- */
 
@@ -99,11 +100,55 @@ static lam_value detection(struct lam_graph *g, uint64_t seed) {
     }
     lam_value all = lam_concat(g, rows, 2, 2);
     lam_value classes = lam_slice(g, all, 1, 0, 2), boxes = lam_slice(g, all, 1, 2, 4);
-    lam_value focal = lam_focal_loss(
-        g, classes, lam_graph_input(g, "sign", LAM_F32, lam_value_shape(g, classes)), 0.25f, 2);
-    lam_value smooth =
-        lam_smooth_l1_loss(g, boxes, lam_graph_input(g, "box", LAM_F32, lam_value_shape(g, boxes)), 0.5f);
+    lam_value focal =
+        lam_focal_loss(g, classes, lam_graph_input(g, "sign", LAM_F32, lam_value_shape(g, classes)),
+                       LAM_NO_VALUE, 0.25f, 2, 1);
+    lam_value smooth = lam_smooth_l1_loss(
+        g, boxes, lam_graph_input(g, "box", LAM_F32, lam_value_shape(g, boxes)), LAM_NO_VALUE, 0.5f);
     return lam_add(g, focal, lam_scale(g, smooth, 0.5f));
+}
+
+/* The same with rows of anchors: two anchors of three classes on each of 16 + 4 pixels, and the losses of few of them. */
+static lam_value anchors(struct lam_graph *g, uint64_t seed) {
+    (void)seed;
+    enum { ANCHORS = 2 * (16 + 4), CLASSES = 3 };
+    int64_t batch = lam_graph_batch(g);
+    lam_value fine = lam_relu(g, conv_bn(g, image(g, 3, 8, 8), "c1", 16, 3, 2));
+    lam_value level[2] = {fine, lam_relu(g, conv_bn(g, fine, "c2", 16, 3, 2))}, classes[2], boxes[2];
+    for (int i = 0; i < 2; i++) {
+        struct lam_conv_spec spec = {.out = 2 * CLASSES, .kernel = 3, .pad = 1, .bias = true};
+        classes[i] = lam_to_rows(g, lam_conv(g, level[i], "classes", spec), CLASSES);
+        spec.out = 2 * 4;
+        boxes[i] = lam_to_rows(g, lam_conv(g, level[i], "boxes", spec), 4);
+    }
+    lam_value logits = lam_concat(g, classes, 2, 1), deltas = lam_concat(g, boxes, 2, 1);
+    float corners[ANCHORS][4];
+    for (int a = 0; a < ANCHORS; a++)
+        for (int i = 0; i < 4; i++) corners[a][i] = (float)(a % 4 + (i < 2 ? -2 : 1 + a % 3));
+    lam_value positive = lam_graph_input(g, "weight of rows", LAM_F32, LAM_SHAPE(batch, ANCHORS));
+    lam_value focal =
+        lam_focal_loss(g, logits, lam_graph_input(g, "class", LAM_I32, LAM_SHAPE(batch, ANCHORS)),
+                       lam_graph_input(g, "weight of samples", LAM_F32, LAM_SHAPE(batch)), 0.25f, 2, 0.5f);
+    lam_value smooth = lam_smooth_l1_loss(
+        g, deltas, lam_graph_input(g, "box", LAM_F32, LAM_SHAPE(batch, ANCHORS, 4)), positive, 0.5f);
+    lam_value giou =
+        lam_giou_loss(g, deltas, lam_constant(g, "anchors", LAM_SHAPE(ANCHORS, 4), &corners[0][0]),
+                      lam_graph_input(g, "corner", LAM_F32, LAM_SHAPE(batch, ANCHORS, 4)), positive);
+    return lam_add(g, focal, lam_add(g, lam_scale(g, smooth, 0.02f), lam_scale(g, giou, 0.1f)));
+}
+
+/* A residual unit with channel attention, and the input's nearest upscaling added to the output. */
+static lam_value channel_attention(struct lam_graph *g, uint64_t seed) {
+    (void)seed;
+    lam_value small = image(g, 3, 6, 4), x = conv(g, small, "head", 16, 3, 1);
+    lam_value y = conv(g, lam_relu(g, conv(g, x, "body1", 16, 3, 1)), "body2", 16, 3, 1);
+    lam_value gate = lam_relu(g, linear(g, lam_global_avg_pool(g, y), "down", 4));
+    y = lam_channel_scale(g, y, lam_sigmoid(g, linear(g, gate, "up", 16)));
+    x = lam_pixel_shuffle(g, conv(g, lam_add(g, x, y), "tail", 16 * 4, 3, 1), 2);
+    x = lam_pixel_unshuffle(g, conv(g, x, "last", 12, 3, 1), 2);
+    x = lam_pixel_shuffle(g, conv(g, x, "mixed", 3 * 9, 1, 1), 3);
+    x = lam_add(g, x, lam_resize(g, small, 18, 12, false));
+    return lam_charbonnier_loss(g, x, lam_graph_input(g, "target", LAM_F32, lam_value_shape(g, x)), 0.1f);
 }
 
 /* One loss per block, with the gradient stopped between them: local learning in one graph. */
@@ -239,11 +284,61 @@ static lam_value random_network(struct lam_graph *g, uint64_t seed) {
     return classify(g, w.x, 0.05f);
 }
 
+/* A small one of tasks/sr, end to end, and behind its second unit the local head: both losses. */
+static lam_value sr_network(struct lam_graph *g, const char *name, int scale, bool global_skip) {
+    enum { SIDE = 5 };
+    struct sr_net_options options = {.name = name,
+                                     .scale = scale,
+                                     .global_skip = global_skip,
+                                     .channels = 6,
+                                     .units = 2,
+                                     .blocks = 1,
+                                     .local_width = 3};
+    struct sr_net *net;
+    if (sr_net_create(&options, &net) != LAM_OK) return LAM_NO_VALUE;
+    struct lam_network n = sr_net_network(net);
+    lam_value x = image(g, 3, SIDE, SIDE), taps[LAM_MAX_TAPS] = {LAM_NO_VALUE, LAM_NO_VALUE}, local = x;
+    lam_value target =
+        lam_graph_input(g, "target", LAM_F32, LAM_SHAPE(lam_graph_batch(g), 3, scale * SIDE, scale * SIDE));
+    lam_taps_turn(&n, -1, x, taps);
+    for (int unit = 0; unit < n.units; unit++) {
+        if (unit == 2) {
+            lam_graph_push_scope(g, "aux");
+            local = sr_net_local(net, g, x, taps);
+            lam_graph_pop_scope(g);
+        }
+        x = n.build_unit(n.context, g, unit, x, taps);
+        lam_taps_turn(&n, unit, x, taps);
+    }
+    sr_net_destroy(net);
+    return lam_add(g, lam_l1_loss(g, x, target), lam_charbonnier_loss(g, local, target, 0.1f));
+}
+
+static lam_value edsr(struct lam_graph *g, uint64_t seed) {
+    (void)seed;
+    return sr_network(g, "edsr-small", 2, true);
+}
+
+static lam_value edsr_times_four(struct lam_graph *g, uint64_t seed) {
+    (void)seed;
+    return sr_network(g, "edsr-small", 4, false);
+}
+
+static lam_value rcan(struct lam_graph *g, uint64_t seed) {
+    (void)seed;
+    return sr_network(g, "rcan-small", 3, true);
+}
+
 const struct network networks[] = {
     {"residual", 5, residual, 0},
     {"transformer", 3, transformer, 0},
     {"super resolution", 3, super_resolution, 0},
     {"detection", 3, detection, 0},
+    {"anchors", 3, anchors, 0},
+    {"edsr", 3, edsr, 0},
+    {"edsr x4", 2, edsr_times_four, 0},
+    {"rcan x3", 3, rcan, 0},
+    {"channel attention", 3, channel_attention, 0},
     {"detached blocks", 4, detached_blocks, 0},
     {"odd convolutions", 5, odd_convolutions, 0},
     {"shared values", 4, shared_values, 0},

@@ -5,7 +5,8 @@
 #include "graph/graph.h"
 
 /* Inputs are filled by their names: "label..." with classes below NETWORK_CLASSES, "probability..." in 0..1,
- * "sign..." with 1, 0 and -1, "distribution..." with rows that sum to one, all others with normal numbers. */
+ * "sign..." with 1, 0 and -1, "class..." with labels of rows from -2 on, "weight..." with numbers half of which are 0, "corner..."
+ * with boxes, "distribution..." with rows that sum to one, all others with normal numbers. */
 enum { NETWORK_CLASSES = 5 };
 
 struct network {

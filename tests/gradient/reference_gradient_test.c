@@ -76,6 +76,14 @@ struct pair {
     {{IN, 0}, {IN, 1}}, {                                                                                    \
         0, -1                                                                                                \
     }
+#define OF_WEIGHTED_LOSS                                                                                     \
+    {{IN, 0}, {IN, 1}, {IN, 2}}, {                                                                           \
+        0, -1                                                                                                \
+    }
+#define OF_GIOU                                                                                              \
+    {{IN, 0}, {IN, 1}, {IN, 2}, {IN, 3}}, {                                                                  \
+        0, -1                                                                                                \
+    }
 #define DATA           "conv", "conv_bwd_data"
 #define WEIGHTS        "conv", "conv_bwd_weights"
 #define LINEAR_DATA    "linear", "linear_bwd_data"
@@ -95,6 +103,10 @@ static const struct pair pairs[] = {
     {"layer_norm", "layer_norm_bwd", "shape=2x4x5", LAYER_NORM},
     {"relu", "relu_bwd", "shape=2x3x4x4", OF_OUTPUT},
     {"gelu", "gelu_bwd", "shape=2x30", OF_INPUT},
+    {"sigmoid", "sigmoid_bwd", "shape=2x30", OF_OUTPUT},
+    {"channel_scale", "channel_scale_bwd", "n=2 c=3 h=4 w=3", {{DY, 0}, {IN, 0}, {IN, 1}}, {0, 1, -1}},
+    {"permute_hwc", "permute_chw", "n=2 c=6 h=2 w=3 k=3", OF_DY},
+    {"permute_chw", "permute_hwc", "n=2 c=6 h=2 w=3 k=2", OF_DY},
     {"scale", "scale", "shape=2x5 factor=-0.75", OF_DY},
     {"mix", "mix_bwd", "shape=3x2x4x5", {{DY, 0}, {IN, 0}, {IN, 1}, {IN, 2}}, {0, 1, 2, -1}},
     {"slice", "slice_bwd", "shape=2x5x3x2 axis=1 begin=1 length=3", OF_DY},
@@ -124,9 +136,14 @@ static const struct pair pairs[] = {
     {"l1", "loss_bwd of=l1", "shape=4x9", OF_LOSS},
     {"mse", "loss_bwd of=mse", "shape=4x9 scale=2", OF_LOSS},
     {"smooth_l1", "loss_bwd of=smooth_l1", "shape=4x9 beta=0.7", OF_LOSS},
+    {"smooth_l1", "loss_bwd of=smooth_l1", "shape=4x9x4 beta=0.7 weight=2", OF_WEIGHTED_LOSS},
+    {"charbonnier", "loss_bwd of=charbonnier", "shape=4x9 beta=0.1", OF_LOSS},
     {"bce_logits", "loss_bwd of=bce_logits", "shape=4x9", OF_LOSS},
     {"focal", "loss_bwd of=focal", "shape=6x20", OF_LOSS},
     {"focal", "loss_bwd of=focal", "shape=6x20 alpha=0.6 gamma=1.5", OF_LOSS},
+    {"focal", "loss_bwd of=focal", "labels shape=3x9x5 weight=1", OF_WEIGHTED_LOSS},
+    {"focal", "loss_bwd of=focal", "labels shape=3x9x5 gamma=1.5", OF_LOSS},
+    {"giou", "giou_bwd", "n=3 a=40", OF_GIOU},
 };
 
 static void build(const char *name, const char *words, struct op_case *result) {
@@ -190,6 +207,7 @@ static void check_pair(const struct pair *p) {
     double *out[LAM_MAX_OUTPUTS] = {NULL}, *copies[LAM_MAX_INPUTS] = {NULL};
     for (int i = 0; i < backward.op.inputs; i++) {
         struct source s = p->in[i];
+        if (!backward.op.in[i].present) continue;
         const struct lam_operand *from = s.role == OUT ? &op->out[s.index] : &op->in[s.index];
         const double *values = s.role == DY ? r : s.role == OUT ? o.out[s.index] : o.in[s.index];
         int64_t count = s.role == DY ? results : reference_count(from);

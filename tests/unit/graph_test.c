@@ -163,6 +163,86 @@ static void test_evaluation_graphs_have_no_backward(void **state) {
     drop(&f);
 }
 
+/* Constants are buffers with values of their own: there after allocation and after initialisation, not trained. */
+static void test_constants(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    const float values[] = {1, -2, 3.5f, 4}, others[] = {1, -2, 3.5f, 5};
+    float read[4];
+    struct lam_device *device;
+    conv_bn(f.g, image(f.g), "before", 1);
+    lam_value x = lam_constant(f.g, "anchors", LAM_SHAPE(1, 4), values);
+    int index = lam_params_find(f.params, "anchors");
+    assert_int_not_equal(x, LAM_NO_VALUE);
+    assert_int_equal(lam_constant(f.g, "anchors", LAM_SHAPE(1, 4), values), x);
+    assert_int_equal(f.g->values[x].param, index);
+    assert_int_equal(lam_params_buffer_count(f.params), 2 * 16 + 4);
+    assert_int_equal(lam_device_open("cpu:0", 0, &device), LAM_OK);
+    assert_int_equal(lam_params_allocate(f.params, device), LAM_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(lam_params_read(f.params, index, read), LAM_OK);
+        assert_memory_equal(read, values, sizeof values);
+        assert_int_equal(lam_params_init(f.params, 3), LAM_OK);
+    }
+    assert_int_equal(lam_constant(f.g, "anchors", LAM_SHAPE(1, 4), others), LAM_NO_VALUE);
+    assert_non_null(
+        strstr((lam_graph_status(f.g), lam_error_text()), "'anchors' is declared again with other"));
+    drop(&f);
+    lam_device_close(device);
+}
+
+static void refused(struct fixture *f, lam_value value, const char *part) {
+    assert_int_equal(value, LAM_NO_VALUE);
+    lam_graph_status(f->g);
+    if (!strstr(lam_error_text(), part)) fail_msg("'%s' does not say '%s'", lam_error_text(), part);
+    drop(f);
+}
+
+static void test_bad_operands_are_refused(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_value rows = lam_graph_input(f.g, "rows", LAM_F32, LAM_SHAPE(4, 9, 4)), wrong;
+    wrong = lam_graph_input(f.g, "weight", LAM_F32, LAM_SHAPE(4, 8));
+    refused(&f, lam_smooth_l1_loss(f.g, rows, rows, wrong, 1), "weights must be f32");
+    f = make(true);
+    rows = lam_graph_input(f.g, "rows", LAM_F32, LAM_SHAPE(4, 9, 4));
+    wrong = lam_graph_input(f.g, "class", LAM_I32, LAM_SHAPE(4, 9, 4));
+    refused(&f, lam_focal_loss(f.g, rows, wrong, LAM_NO_VALUE, 0.25f, 2, 1), "differ in shape");
+    f = make(true);
+    rows = lam_graph_input(f.g, "rows", LAM_F32, LAM_SHAPE(4, 9, 4));
+    wrong = lam_graph_input(f.g, "class", LAM_I32, LAM_SHAPE(4, 9));
+    refused(&f, lam_smooth_l1_loss(f.g, rows, wrong, LAM_NO_VALUE, 1), "differ in shape");
+    f = make(true);
+    rows = lam_graph_input(f.g, "rows", LAM_F32, LAM_SHAPE(4, 9, 4));
+    wrong = lam_graph_input(f.g, "weight", LAM_F32, LAM_SHAPE(4, 9));
+    refused(&f, lam_giou_loss(f.g, rows, rows, rows, wrong), "anchors [A, 4]");
+    f = make(true);
+    refused(&f, lam_to_rows(f.g, image(f.g), 2), "3 channels do not divide into rows of 2");
+    f = make(true);
+    refused(&f, lam_channel_scale(f.g, image(f.g), lam_graph_input(f.g, "s", LAM_F32, LAM_SHAPE(4, 2))),
+            "2 numbers for 3 channels");
+    f = make(true);
+    refused(&f, lam_pixel_unshuffle(f.g, image(f.g), 3), "8x8 does not divide by 3");
+}
+
+/* A weighted loss is divided by the batch alone, the others by all elements. */
+static void test_scales_of_losses(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    lam_value rows = lam_graph_input(f.g, "rows", LAM_F32, LAM_SHAPE(4, 9, 4));
+    lam_value weight = lam_graph_input(f.g, "weight", LAM_F32, LAM_SHAPE(4, 9));
+    const lam_value losses[] = {lam_smooth_l1_loss(f.g, rows, rows, LAM_NO_VALUE, 1),
+                                lam_smooth_l1_loss(f.g, rows, rows, weight, 1),
+                                lam_focal_loss(f.g, rows, rows, LAM_NO_VALUE, 0.25f, 2, 3),
+                                lam_focal_loss(f.g, rows, rows, weight, 0.25f, 2, 3)};
+    const float scales[] = {1.0f / (4 * 9 * 4), 1.0f / 4, 3.0f / (4 * 9 * 4), 3.0f / 4};
+    for (int i = 0; i < 4; i++) {
+        assert_int_not_equal(losses[i], LAM_NO_VALUE);
+        assert_float_equal(f.g->nodes[i].op.attr.loss.scale, scales[i], 1e-9f);
+    }
+    drop(&f);
+}
+
 /* ---- planner ---- */
 
 enum { ITEMS = 300 };
@@ -255,6 +335,9 @@ int main(void) {
         cmocka_unit_test(test_the_first_error_stays),
         cmocka_unit_test(test_shapes_that_differ_are_refused),
         cmocka_unit_test(test_evaluation_graphs_have_no_backward),
+        cmocka_unit_test(test_constants),
+        cmocka_unit_test(test_bad_operands_are_refused),
+        cmocka_unit_test(test_scales_of_losses),
         cmocka_unit_test(test_plan_never_overlaps_and_is_tight),
         cmocka_unit_test(test_plan_gives_a_place_on_row_by_row),
         cmocka_unit_test(test_tuning_record_round_trip),
