@@ -15,3 +15,24 @@ lam_status lam_aux_find(const char *name, const struct lam_aux **aux) {
         }
     return lam_fail(LAM_ERR_NOT_FOUND, "there is no auxiliary network '%s'; there are dgl and glcan", name);
 }
+
+const struct lam_field *lam_network_input(const struct lam_network *network, bool training) {
+    return training || network->eval_field_count == 0 ? &network->fields[0] : &network->eval_fields[0];
+}
+
+int lam_network_eval_batch(const struct lam_network *network, int batch) {
+    return network->eval_batch ? network->eval_batch : batch;
+}
+
+void lam_taps_turn(const struct lam_network *network, int unit, lam_value x, lam_value *taps) {
+    for (int t = 0; t < network->tap_count; t++) {
+        if (network->taps[t].to == unit) taps[t] = LAM_NO_VALUE;
+        if (network->taps[t].from == unit) taps[t] = x;
+    }
+}
+
+bool lam_unit_reads_taps(const struct lam_network *network, int unit) {
+    for (int t = 0; t < network->tap_count; t++)
+        if (network->taps[t].to == unit) return true;
+    return false;
+}

@@ -6,7 +6,7 @@
  *
  *     static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
  *                            const lam_value *inputs) {
- *         return site->network->build_local_head(site->network->task, graph, h, inputs);
+ *         return site->network->build_local_head(site->network->task, graph, h, inputs, site->taps);
  *     }
  *     const struct lam_aux lam_aux_dgl = {.name = "dgl", .help = "...", .build = build};
  *
@@ -20,24 +20,42 @@
 #include "data/loader.h"
 #include "graph/graph.h"
 
+/* A tap: what unit `from` gives (-1: field 0) is read by unit `to` as well, further on than the next one: a long skip, or features of
+ * an earlier stage. Within a block it is that value itself, and gradients flow; from block to block it travels beside the
+ * activation, detached as that is (end-to-end pipelines bring its gradient back). */
+struct lam_tap {
+    const char *name; /* "c3" */
+    int from, to;
+};
+enum { LAM_MAX_TAPS = 4 };
+
 /* What a task supplies for building: units (model_network.h has them from a model), and what stands behind them. */
 struct lam_network {
     void *context; /* of the functions of units */
     int units;
     /* Units from this one on give no features that an auxiliary network could work on (the classifier). */
     int head_unit;
-    /* What one sample is made of; field 0 is the input of unit 0. Graph inputs have the fields' names. The
-     * evaluation graph gets field 0 alone. */
+    /* Those units weigh enough to be a block of their own: a cut may stand right before head_unit. */
+    bool head_alone;
+    const struct lam_tap *taps; /* tap_count of them, at most LAM_MAX_TAPS */
+    int tap_count;
+    /* What one sample is made of, at most LAM_MAX_FIELDS - LAM_MAX_TAPS fields; field 0 is the input of unit 0. Graph inputs have
+     * the fields' names. The evaluation graph gets field 0 alone. */
     const struct lam_field *fields;
     int field_count;
-    /* The same for evaluation, where field 0 is the same; the others go along with a batch to the last block, for the task to
-     * compare with. */
+    /* The same for evaluation; none: field 0 alone. Field 0 may have another shape there, and a batch another number of samples
+     * (eval_batch, 0: as many as in training): what learns from small pieces of pictures is asked for large ones. Choose
+     * the two such that evaluation needs about as much memory as training at most; the forecast has the larger. The other fields go along with a batch to
+     * the last block, for the task to compare with. */
     const struct lam_field *eval_fields;
     int eval_field_count;
+    int eval_batch;
     const char *(*unit_name)(void *context, int unit, char *text, size_t size);
     /* Published cuts into `blocks` blocks: the last unit of each but the last. NULL: none are known. */
     lam_status (*paper_cuts)(void *context, int blocks, int *cuts);
-    lam_value (*build_unit)(void *context, struct lam_graph *graph, int unit, lam_value x);
+    /* taps[t]: tap t, where there is one already and a unit from this one on reads it. */
+    lam_value (*build_unit)(void *context, struct lam_graph *graph, int unit, lam_value x,
+                            const lam_value *taps);
     /* The stage of a unit: features change their shape at the first unit of a stage alone, and that unit takes those of any
      * earlier stage. NULL: there is one stage. */
     int (*unit_stage)(void *context, int unit);
@@ -49,8 +67,10 @@ struct lam_network {
      * Evaluation: declares what the task reads ("logits") and returns LAM_NO_VALUE. inputs[f]: field f;
      * inputs[0] is there in the first block alone. */
     lam_value (*build_output)(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs);
-    /* The task's own head made small, behind features of any unit; declares "loss" (and others), returns the loss. */
-    lam_value (*build_local_head)(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs);
+    /* The task's own head made small, behind features of any unit; declares "loss" (and others), returns the loss. taps: as
+     * they are behind those features. */
+    lam_value (*build_local_head)(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs,
+                                  const lam_value *taps);
 };
 
 struct lam_aux_options {
@@ -64,6 +84,7 @@ struct lam_aux_options {
 struct lam_aux_site {
     const struct lam_network *network;
     int next_unit, next_last; /* units of the next block */
+    const lam_value *taps;    /* that leave the block, or that its last unit gives */
     struct lam_aux_options options;
 };
 
@@ -76,6 +97,14 @@ struct lam_aux {
 
 #define LAM_AUX_SCOPE "aux"
 #define LAM_AUX_TWIN  "ema"
+
+/* Field 0, in training or in evaluation; and samples of an evaluation batch where training's has `batch`. */
+const struct lam_field *lam_network_input(const struct lam_network *network, bool training);
+int lam_network_eval_batch(const struct lam_network *network, int batch);
+
+/* Taps behind a unit (-1: before unit 0) that gives x: those that it gives begin, those that it reads end. */
+void lam_taps_turn(const struct lam_network *network, int unit, lam_value x, lam_value *taps);
+bool lam_unit_reads_taps(const struct lam_network *network, int unit);
 
 /* By name. LAM_ERR_NOT_FOUND with the names there are. */
 lam_status lam_aux_find(const char *name, const struct lam_aux **aux);

@@ -4,7 +4,7 @@
 
 static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
                        const lam_value *inputs) {
-    return site->network->build_local_head(site->network->task, graph, h, inputs);
+    return site->network->build_local_head(site->network->task, graph, h, inputs, site->taps);
 }
 
 const struct lam_aux lam_aux_dgl = {

@@ -14,17 +14,23 @@
  * two copies of the next unit. */
 #include "local/aux.h"
 
+#include <string.h>
+
 enum { MOST_UNITS = 16 };
 
 /* ---- the next block's units ---- */
 
 /* The next block's first units, as many as depth asks for and features go. */
 static lam_value build_units(const struct lam_aux_site *site, struct lam_graph *graph, lam_value x) {
+    const struct lam_network *network = site->network;
     int depth = site->options.depth ? site->options.depth : 1;
+    lam_value taps[LAM_MAX_TAPS];
+    memcpy(taps, site->taps, sizeof taps);
     for (int i = 0; i < depth; i++) {
         int unit = site->next_unit + i;
-        if (unit > site->next_last || unit >= site->network->head_unit) break;
-        x = site->network->build_unit(site->network->context, graph, unit, x);
+        if (unit > site->next_last || unit >= network->head_unit) break;
+        x = network->build_unit(network->context, graph, unit, x, taps);
+        lam_taps_turn(network, unit, x, taps);
     }
     return x;
 }
@@ -60,26 +66,41 @@ static int usual_depth(const struct lam_network *network) {
     return stage_of(network, network->head_unit - 1) > 0 ? 2 : 1;
 }
 
-/* The units to copy, rising; returns how many. */
+/* The units to copy, rising; returns how many. One that reads a tap needs units that are not copied. */
 static int choose_units(const struct lam_aux_site *site, int *units, int most) {
     const struct lam_network *network = site->network;
     int count = 0, last = site->next_unit - 1;
     for (int unit = site->next_unit; unit < network->head_unit && count < most; unit++) {
-        if (stage_of(network, unit) == stage_of(network, unit - 1)) continue;
-        units[count++] = last = unit;
+        bool begins = stage_of(network, unit) != stage_of(network, unit - 1);
+        if (begins && !lam_unit_reads_taps(network, unit)) units[count++] = last = unit;
     }
-    while (count < most && ++last < network->head_unit) units[count++] = last;
+    while (count < most && ++last < network->head_unit)
+        if (!lam_unit_reads_taps(network, last)) units[count++] = last;
     return count;
 }
 
-static lam_value build_stages(const struct lam_aux_site *site, struct lam_graph *graph, lam_value x) {
-    int units[MOST_UNITS], most = site->options.depth ? site->options.depth : usual_depth(site->network);
+/* A unit stands for its stage: what it gives is the tap that later ones of the stage would give. */
+static void give_taps(const struct lam_aux_site *site, int unit, lam_value x, lam_value *taps) {
+    const struct lam_network *network = site->network;
+    for (int t = 0; t < network->tap_count; t++)
+        if (network->taps[t].from >= site->next_unit &&
+            stage_of(network, network->taps[t].from) == stage_of(network, unit))
+            taps[t] = x;
+}
+
+static lam_value build_stages(const struct lam_aux_site *site, struct lam_graph *graph, lam_value x,
+                              lam_value *taps) {
+    const struct lam_network *network = site->network;
+    int units[MOST_UNITS], most = site->options.depth ? site->options.depth : usual_depth(network);
     int count = choose_units(site, units, most < MOST_UNITS ? most : MOST_UNITS);
+    give_taps(site, site->next_unit - 1, x, taps); /* the block's end stands for the rest of its stage */
     lam_graph_push_scope(graph, "stages");
-    for (int i = 0; i < count; i++) x = site->network->build_unit(site->network->context, graph, units[i], x);
-    for (int unit = site->network->head_unit; site->network->small_head && unit < site->network->units;
-         unit++)
-        x = site->network->build_unit(site->network->context, graph, unit, x);
+    for (int i = 0; i < count; i++) {
+        x = network->build_unit(network->context, graph, units[i], x, taps);
+        give_taps(site, units[i], x, taps);
+    }
+    for (int unit = network->head_unit; network->small_head && unit < network->units; unit++)
+        x = network->build_unit(network->context, graph, unit, x, taps);
     lam_graph_pop_scope(graph);
     return x;
 }
@@ -89,10 +110,12 @@ static lam_value build_stages(const struct lam_aux_site *site, struct lam_graph 
 static lam_value build(const struct lam_aux_site *site, struct lam_graph *graph, lam_value h,
                        const lam_value *inputs) {
     const struct lam_network *network = site->network;
-    lam_value u = site->options.stages ? build_stages(site, graph, h) : build_global(site, graph, h);
+    lam_value taps[LAM_MAX_TAPS];
+    memcpy(taps, site->taps, sizeof taps);
+    lam_value u = site->options.stages ? build_stages(site, graph, h, taps) : build_global(site, graph, h);
     if (site->options.stages && network->small_head)
         return network->build_output(network->task, graph, u, inputs);
-    return network->build_local_head(network->task, graph, u, inputs);
+    return network->build_local_head(network->task, graph, u, inputs, taps);
 }
 
 const struct lam_aux lam_aux_glcan = {

@@ -6,6 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+const struct lam_part_names lam_part_names[LAM_BORDER_PARTS] = {
+    {"h_in", "h_out", "dh_in", "dh_out"},
+    {"tap1_in", "tap1_out", "dtap1_in", "dtap1_out"},
+    {"tap2_in", "tap2_out", "dtap2_in", "dtap2_out"},
+    {"tap3_in", "tap3_out", "dtap3_in", "dtap3_out"},
+    {"tap4_in", "tap4_out", "dtap4_in", "dtap4_out"},
+};
+
 bool lam_block_is_last(const struct lam_block *block) {
     return block->options.last == block->options.network->units - 1;
 }
@@ -18,71 +26,141 @@ static struct lam_shape with_batch(struct lam_shape sample, int batch) {
     return shape;
 }
 
-/* Field 0, or what the block before gives out, and in training the other fields. */
-static lam_status declare_inputs(const struct lam_block *block, struct lam_graph *graph, lam_value *inputs,
-                                 lam_value *x) {
+/* What flows through a block while it is built. */
+struct flow {
+    lam_value inputs[LAM_MAX_FIELDS];
+    lam_value x, taps[LAM_MAX_TAPS];
+    lam_value in[LAM_BORDER_PARTS], out[LAM_BORDER_PARTS]; /* at its borders */
+};
+
+static void clear(lam_value *values, int count) {
+    for (int i = 0; i < count; i++) values[i] = LAM_NO_VALUE;
+}
+
+static lam_status declare_fields(const struct lam_block *block, struct lam_graph *graph, struct flow *flow) {
     const struct lam_network *network = block->options.network;
-    const struct lam_border *in = &block->options.in;
     int batch = (int)lam_graph_batch(graph), fields = lam_graph_training(graph) ? network->field_count : 1;
-    bool first = block->options.first == 0;
-    for (int f = 0; f < LAM_MAX_FIELDS; f++) inputs[f] = LAM_NO_VALUE;
-    if (!first)
-        *x = lam_graph_border_input(graph, LAM_BLOCK_INPUT, in->dtype, with_batch(in->shape, batch), false);
-    for (int f = first ? 0 : 1; f < fields; f++) {
-        const struct lam_field *field = &network->fields[f];
+    for (int f = block->options.first == 0 ? 0 : 1; f < fields; f++) {
+        const struct lam_field *field =
+            f > 0 ? &network->fields[f] : lam_network_input(network, lam_graph_training(graph));
         if (field->shape.rank >= LAM_MAX_RANK)
             return lam_fail(LAM_ERR_INTERNAL, "field '%s' has too many dimensions", field->name);
-        inputs[f] = lam_graph_input(graph, field->name, field->dtype, with_batch(field->shape, batch));
+        flow->inputs[f] = lam_graph_input(graph, field->name, field->dtype, with_batch(field->shape, batch));
     }
-    if (first) *x = inputs[0];
     return LAM_OK;
 }
 
-static lam_value build_auxiliary(const struct lam_block *block, struct lam_graph *graph, lam_value h,
-                                 const lam_value *inputs) {
+/* Field 0, or what the block before gives out, and in training the other fields. */
+static lam_status declare_inputs(const struct lam_block *block, struct lam_graph *graph, struct flow *flow) {
+    clear(flow->inputs, LAM_MAX_FIELDS);
+    clear(flow->taps, LAM_MAX_TAPS);
+    clear(flow->in, LAM_BORDER_PARTS);
+    clear(flow->out, LAM_BORDER_PARTS);
+    for (int p = 0; p < LAM_BORDER_PARTS && block->options.first > 0; p++) {
+        const struct lam_border_part *part = &block->options.in.part[p];
+        if (!part->present) continue;
+        struct lam_shape sample = lam_graph_training(graph) ? part->shape : part->eval_shape;
+        flow->in[p] = lam_graph_border_input(graph, lam_part_names[p].in, part->dtype,
+                                             with_batch(sample, (int)lam_graph_batch(graph)), false);
+        if (p > 0) flow->taps[p - 1] = flow->in[p];
+    }
+    LAM_TRY(declare_fields(block, graph, flow));
+    flow->x = block->options.first > 0 ? flow->in[0] : flow->inputs[0];
+    return LAM_OK;
+}
+
+static bool has_gradient(const struct lam_network *network, int part) {
+    return part == 0 || network->taps[part - 1].from >= 0;
+}
+
+static void build_units(const struct lam_block *block, struct lam_graph *graph, struct flow *flow) {
+    const struct lam_network *network = block->options.network;
+    lam_taps_turn(network, block->options.first - 1, flow->x, flow->taps);
+    for (int unit = block->options.first; unit <= block->options.last; unit++) {
+        lam_graph_tag(graph, unit);
+        flow->x = network->build_unit(network->context, graph, unit, flow->x, flow->taps);
+        lam_taps_turn(network, unit, flow->x, flow->taps);
+    }
+}
+
+static lam_value build_auxiliary(const struct lam_block *block, struct lam_graph *graph,
+                                 const struct flow *flow) {
     const struct lam_block_options *options = &block->options;
     struct lam_aux_site site = {.network = options->network,
                                 .next_unit = options->last + 1,
                                 .next_last = options->next_last,
+                                .taps = flow->taps,
                                 .options = options->aux_options};
     lam_graph_push_scope(graph, LAM_AUX_SCOPE "%d", options->number);
-    lam_value loss = options->aux->build(&site, graph, h, inputs);
+    lam_value loss = options->aux->build(&site, graph, flow->x, flow->inputs);
     lam_graph_pop_scope(graph);
     return loss;
 }
 
-/* What stands behind the block's units: the task's output, or the border and the auxiliary network. */
-static lam_value build_end(struct lam_block *block, struct lam_graph *graph, lam_value x,
-                           const lam_value *inputs) {
-    const struct lam_network *network = block->options.network;
-    if (lam_block_is_last(block)) return network->build_output(network->task, graph, x, inputs);
-    lam_graph_border_output(graph, LAM_BLOCK_OUTPUT, x, false);
-    struct lam_shape shape = lam_value_shape(graph, x);
-    block->border = (struct lam_border){.dtype = lam_value_dtype(graph, x), .shape.rank = shape.rank - 1};
-    memcpy(block->border.shape.dim, shape.dim + 1, (size_t)block->border.shape.rank * sizeof *shape.dim);
-    if (!lam_graph_training(graph) || block->options.micro_batches) return LAM_NO_VALUE;
-    return build_auxiliary(block, graph, x, inputs);
+static void give_out(struct lam_block *block, struct lam_graph *graph, struct flow *flow, int p,
+                     lam_value value) {
+    flow->out[p] = value;
+    lam_graph_border_output(graph, lam_part_names[p].out, value, false);
+    struct lam_shape shape = lam_value_shape(graph, value), sample = {.rank = shape.rank - 1};
+    struct lam_border_part *part = &block->border.part[p];
+    memcpy(sample.dim, shape.dim + 1, (size_t)sample.rank * sizeof *shape.dim);
+    part->present = true;
+    part->dtype = lam_value_dtype(graph, value);
+    *(lam_graph_training(graph) ? &part->shape : &part->eval_shape) = sample;
 }
 
-/* A part of an end-to-end pipeline: the gradient of what it gives out comes in, that of its input goes out. */
-static lam_status build_micro_end(struct lam_block *block, struct lam_graph *graph, lam_value x, lam_value in,
-                                  const lam_value *inputs) {
-    lam_value dx, end = build_end(block, graph, x, inputs);
-    if (lam_block_is_last(block)) {
-        dx = lam_graph_backward_to(graph, end, in);
-    } else {
-        lam_value dy = lam_graph_border_input(graph, LAM_BLOCK_OUTPUT_GRADIENT, lam_value_dtype(graph, x),
-                                              lam_value_shape(graph, x), false);
-        dx = lam_graph_backward_from(graph, x, dy, in);
+/* The activation, and taps on their way that are something else. What only passes through is copied: the slot that it came in is
+ * given back. */
+static void build_border(struct lam_block *block, struct lam_graph *graph, struct flow *flow) {
+    const struct lam_network *network = block->options.network;
+    for (int t = 0; t < network->tap_count; t++) {
+        if (flow->taps[t] == LAM_NO_VALUE || network->taps[t].from == block->options.last) continue;
+        bool passes = network->taps[t].from < block->options.first;
+        give_out(block, graph, flow, t + 1, passes ? lam_copy(graph, flow->taps[t]) : flow->taps[t]);
     }
-    if (in != LAM_NO_VALUE) lam_graph_border_output(graph, LAM_BLOCK_INPUT_GRADIENT, dx, false);
+    give_out(block, graph, flow, 0, flow->x);
+}
+
+/* What stands behind the block's units: the task's output, or the border and the auxiliary network. */
+static lam_value build_end(struct lam_block *block, struct lam_graph *graph, struct flow *flow) {
+    const struct lam_network *network = block->options.network;
+    if (lam_block_is_last(block)) return network->build_output(network->task, graph, flow->x, flow->inputs);
+    build_border(block, graph, flow);
+    if (lam_graph_status(graph) != LAM_OK) return LAM_NO_VALUE;
+    if (!lam_graph_training(graph) || block->options.micro_batches || !block->options.aux)
+        return LAM_NO_VALUE;
+    return build_auxiliary(block, graph, flow);
+}
+
+/* A part of an end-to-end pipeline: the gradients of what it gives out come in, those of its inputs go out. */
+static lam_status build_micro_end(struct lam_block *block, struct lam_graph *graph, struct flow *flow) {
+    const struct lam_network *network = block->options.network;
+    lam_value y[LAM_BORDER_PARTS], dy[LAM_BORDER_PARTS], x[LAM_BORDER_PARTS], dx[LAM_BORDER_PARTS];
+    struct lam_graph_part part = {.loss = build_end(block, graph, flow), .y = y, .dy = dy, .x = x, .dx = dx};
+    int from[LAM_BORDER_PARTS];
+    for (int p = 0; p < LAM_BORDER_PARTS; p++) {
+        if (flow->out[p] != LAM_NO_VALUE && has_gradient(network, p)) {
+            y[part.outputs] = flow->out[p];
+            dy[part.outputs++] = lam_graph_border_input(graph, lam_part_names[p].out_gradient,
+                                                        lam_value_dtype(graph, flow->out[p]),
+                                                        lam_value_shape(graph, flow->out[p]), false);
+        }
+        if (flow->in[p] != LAM_NO_VALUE && has_gradient(network, p)) {
+            from[part.inputs] = p;
+            x[part.inputs++] = flow->in[p];
+        }
+    }
+    LAM_TRY(lam_graph_backward_part(graph, &part));
+    for (int i = 0; i < part.inputs; i++)
+        lam_graph_border_output(graph, lam_part_names[from[i]].in_gradient, dx[i], false);
     return lam_graph_status(graph);
 }
 
 /* Samples that a program takes at a time. */
 static int program_batch(const struct lam_block *block, enum lam_block_program which) {
     const struct lam_block_options *o = &block->options;
-    if (which == LAM_BLOCK_EVAL || !o->micro_batches) return which == LAM_BLOCK_TAIL ? o->tail : o->batch;
+    if (which == LAM_BLOCK_EVAL) return lam_network_eval_batch(o->network, o->batch);
+    if (!o->micro_batches) return which == LAM_BLOCK_TAIL ? o->tail : o->batch;
     int micro = o->batch / o->micro_batches;
     return which == LAM_BLOCK_TAIL ? o->tail % micro : micro;
 }
@@ -94,19 +172,21 @@ static lam_status build(struct lam_block *block, enum lam_block_program which) {
     LAM_TRY(lam_graph_create(block->params, program_batch(block, which), block->options.precision, training,
                              &graph));
     block->graphs[which] = graph;
-    lam_value inputs[LAM_MAX_FIELDS], x = LAM_NO_VALUE;
-    LAM_TRY(declare_inputs(block, graph, inputs, &x));
-    lam_value border = block->options.first > 0 ? x : LAM_NO_VALUE;
-    if (training && block->options.micro_batches) lam_graph_want_gradient(graph, border);
-    for (int unit = block->options.first; unit <= block->options.last; unit++) {
-        lam_graph_tag(graph, unit);
-        x = network->build_unit(network->context, graph, unit, x);
-    }
+    struct flow flow;
+    LAM_TRY(declare_inputs(block, graph, &flow));
+    bool micro = training && block->options.micro_batches;
+    for (int p = 0; p < LAM_BORDER_PARTS && micro; p++)
+        if (flow.in[p] != LAM_NO_VALUE && has_gradient(network, p))
+            lam_graph_want_gradient(graph, flow.in[p]);
+    build_units(block, graph, &flow);
     lam_graph_tag(graph, network->units); /* what stands behind the units */
-    if (!training) block->own_flops = lam_graph_forward_flops(graph);
-    if (training && block->options.micro_batches) return build_micro_end(block, graph, x, border, inputs);
-    lam_value loss = build_end(block, graph, x, inputs);
-    return training ? lam_graph_backward(graph, loss) : lam_graph_status(graph);
+    if (which == LAM_BLOCK_TRAIN || !block->graphs[LAM_BLOCK_TRAIN])
+        block->own_flops =
+            lam_graph_forward_flops(graph) * block->options.batch / (double)lam_graph_batch(graph);
+    if (micro) return build_micro_end(block, graph, &flow);
+    lam_value loss = build_end(block, graph, &flow);
+    /* without a loss: a block that is built only for counting */
+    return training && loss != LAM_NO_VALUE ? lam_graph_backward(graph, loss) : lam_graph_status(graph);
 }
 
 static lam_status build_and_compile(struct lam_block *block, enum lam_block_program which) {
@@ -132,6 +212,10 @@ static lam_status create(struct lam_block *b) {
     if (!options->evaluation_only && !lam_block_is_last(b) && !options->aux && !options->micro_batches)
         return lam_fail(LAM_ERR_INTERNAL, "%s: has neither the network's end nor an auxiliary network",
                         b->name);
+    const struct lam_network *network = options->network;
+    if (network->tap_count > LAM_MAX_TAPS || network->field_count > LAM_MAX_FIELDS - LAM_MAX_TAPS ||
+        network->eval_field_count > LAM_MAX_FIELDS - LAM_MAX_TAPS)
+        return lam_fail(LAM_ERR_INTERNAL, "the network has too many fields or taps");
     LAM_TRY(lam_params_create(&b->params));
     if (!options->evaluation_only) LAM_TRY(build_and_compile(b, LAM_BLOCK_TRAIN));
     if (!options->evaluation_only && options->tail && program_batch(b, LAM_BLOCK_TAIL) > 0)
@@ -241,25 +325,55 @@ struct lam_border lam_block_border(const struct lam_block *block) {
     return block->border;
 }
 
-/* The evaluation program's: there always is one, and all have the same layout. */
-static struct lam_tensor_desc output_desc(const struct lam_block *block) {
-    const struct lam_program *program = block->programs[LAM_BLOCK_EVAL];
-    return lam_program_output_desc(program, lam_program_output(program, LAM_BLOCK_OUTPUT));
+/* Where a program has a part among its outputs or inputs; -1: nowhere. */
+static int part_of(const struct lam_program *program, int part, bool out, struct lam_tensor_desc *desc) {
+    if (!program) return -1;
+    int place = out ? lam_program_output(program, lam_part_names[part].out)
+                    : lam_program_input(program, lam_part_names[part].in);
+    if (place >= 0)
+        *desc = out ? lam_program_output_desc(program, place) : lam_program_input_desc(program, place);
+    return place;
+}
+
+static size_t part_bytes(const struct lam_program *program, int part) {
+    struct lam_tensor_desc desc;
+    return part_of(program, part, true, &desc) < 0 ? 0 : lam_tensor_bytes(&desc);
+}
+
+size_t lam_block_micro_part_bytes(const struct lam_block *block, int part) {
+    return part_bytes(block->programs[LAM_BLOCK_TRAIN], part);
+}
+
+size_t lam_block_part_bytes(const struct lam_block *block, int part) {
+    size_t micro = block->options.micro_batches ? (size_t)block->options.micro_batches : 1;
+    size_t training = micro * part_bytes(block->programs[LAM_BLOCK_TRAIN], part);
+    size_t evaluation = part_bytes(block->programs[LAM_BLOCK_EVAL], part);
+    return training > evaluation ? training : evaluation;
+}
+
+size_t lam_cache_lines(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
 }
 
 size_t lam_block_output_bytes(const struct lam_block *block) {
-    if (lam_block_is_last(block)) return 0;
-    struct lam_tensor_desc desc = output_desc(block);
-    return lam_tensor_bytes(&desc);
+    size_t bytes = 0;
+    for (int p = 0; p < LAM_BORDER_PARTS; p++) bytes += lam_cache_lines(lam_block_part_bytes(block, p));
+    return bytes;
+}
+
+static bool agree(const struct lam_program *block, const struct lam_program *next, int part) {
+    struct lam_tensor_desc from, to;
+    bool gives = part_of(block, part, true, &from) >= 0, takes = part_of(next, part, false, &to) >= 0;
+    if (!gives || !takes) return gives == takes;
+    return from.dtype == to.dtype && from.layout == to.layout && lam_shape_equal(from.shape, to.shape);
 }
 
 lam_status lam_block_check_border(const struct lam_block *block, const struct lam_block *next) {
-    const struct lam_program *program = next->programs[LAM_BLOCK_EVAL];
-    struct lam_tensor_desc from = output_desc(block);
-    struct lam_tensor_desc to = lam_program_input_desc(program, lam_program_input(program, LAM_BLOCK_INPUT));
-    if (from.dtype == to.dtype && from.layout == to.layout && lam_shape_equal(from.shape, to.shape))
-        return LAM_OK;
-    return lam_fail(LAM_ERR_INTERNAL, "%s does not read what %s writes", next->name, block->name);
+    for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++)
+        for (int p = 0; p < LAM_BORDER_PARTS; p++)
+            if (!agree(block->programs[i], next->programs[i], p))
+                return lam_fail(LAM_ERR_INTERNAL, "%s does not read what %s writes", next->name, block->name);
+    return LAM_OK;
 }
 
 /* ---- a value that is not finite ---- */
@@ -319,20 +433,23 @@ static lam_status blame(const struct lam_block *block, const struct lam_batch *b
 /* ---- steps ---- */
 
 void lam_block_bind(struct lam_block *block, enum lam_block_program which, const struct lam_batch *batch,
-                    void *output) {
+                    void *const *output) {
     struct lam_program *program = block->programs[which];
     const struct lam_network *network = block->options.network;
-    for (int f = 0; f < network->field_count; f++) {
-        bool border = f == 0 && block->options.first > 0;
-        int input = lam_program_input(program, border ? LAM_BLOCK_INPUT : network->fields[f].name);
+    for (int f = block->options.first > 0 ? 1 : 0; f < network->field_count; f++) {
+        int input = lam_program_input(program, network->fields[f].name);
         if (input >= 0) lam_program_bind_input(program, input, batch->data[f]);
     }
-    if (!lam_block_is_last(block))
-        lam_program_bind_output(program, lam_program_output(program, LAM_BLOCK_OUTPUT), output);
+    for (int p = 0; p < LAM_BORDER_PARTS; p++) {
+        int input = lam_program_input(program, lam_part_names[p].in),
+            out = lam_program_output(program, lam_part_names[p].out);
+        if (input >= 0) lam_program_bind_input(program, input, batch->data[lam_border_place(p)]);
+        if (out >= 0) lam_program_bind_output(program, out, output[lam_border_place(p)]);
+    }
 }
 
 static lam_status run(struct lam_block *block, enum lam_block_program which, const struct lam_batch *batch,
-                      void *output, uint64_t seed, uint64_t step) {
+                      void *const *output, uint64_t seed, uint64_t step) {
     lam_block_bind(block, which, batch, output);
     return lam_program_run(block->programs[which], seed, step);
 }
@@ -352,13 +469,18 @@ lam_status lam_block_train(struct lam_block *block, const struct lam_block_step 
 }
 
 void lam_block_on_output(struct lam_block *block, lam_program_done done, void *context) {
-    for (int i = 0; i < LAM_BLOCK_EVAL; i++)
-        if (block->programs[i] && !lam_block_is_last(block))
-            lam_program_on_output(block->programs[i],
-                                  lam_program_output(block->programs[i], LAM_BLOCK_OUTPUT), done, context);
+    for (int i = 0; i < LAM_BLOCK_EVAL; i++) {
+        int outputs[LAM_BORDER_PARTS], count = 0;
+        if (!block->programs[i] || lam_block_is_last(block)) continue;
+        for (int p = 0; p < LAM_BORDER_PARTS; p++) {
+            outputs[count] = lam_program_output(block->programs[i], lam_part_names[p].out);
+            if (outputs[count] >= 0) count++;
+        }
+        lam_program_on_outputs(block->programs[i], outputs, count, done, context);
+    }
 }
 
-lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *output) {
+lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *const *output) {
     return run(block, LAM_BLOCK_EVAL, batch, output, 0, 0);
 }
 
@@ -410,14 +532,11 @@ lam_status lam_block_count_flops(const struct lam_block_options *options, struct
                                  struct lam_border *border) {
     struct lam_block block = {.options = *options};
     LAM_TRY(lam_params_create(&block.params));
-    lam_status status = build(&block, LAM_BLOCK_EVAL);
-    if (status == LAM_OK && (lam_block_is_last(&block) || options->aux))
-        status = build(&block, LAM_BLOCK_TRAIN);
-    const struct lam_graph *training = block.graphs[LAM_BLOCK_TRAIN];
+    lam_status status = build(&block, LAM_BLOCK_TRAIN);
     if (status == LAM_OK)
         *flops = (struct lam_block_flops){
             .units = 3 * block.own_flops,
-            .aux = training ? lam_graph_tag_flops(training, options->network->units) : 0};
+            .aux = lam_graph_tag_flops(block.graphs[LAM_BLOCK_TRAIN], options->network->units)};
     *border = block.border;
     for (int i = 0; i < LAM_BLOCK_PROGRAMS; i++) lam_graph_destroy(block.graphs[i]);
     lam_params_destroy(block.params);

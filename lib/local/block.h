@@ -15,8 +15,8 @@
  * activation buffer and one workspace, as large as the largest needs: evaluation costs no memory of its own.
  *
  * The first block's input is field 0 of the batch; another one's is what the block before gave out, in the same place
- * of the batch. A block that is not the last one gives out its last unit's value, and learns from the loss of its
- * auxiliary network; the last one from the task's.
+ * of the batch. A block that is not the last one gives out its last unit's value, and with it the taps (aux.h) that later
+ * blocks read; it learns from the loss of its auxiliary network, the last one from the task's.
  */
 #ifndef LAM_LOCAL_BLOCK_H
 #define LAM_LOCAL_BLOCK_H
@@ -25,11 +25,22 @@
 #include "local/aux.h"
 #include "optim/optimizer.h"
 
-/* What crosses from a block to the next one: of one sample. */
-struct lam_border {
+/* What crosses from a block to the next one: of one sample. Part 0 is the last unit's value, part t + 1 tap t, if that is on its way
+ * and not this very value. */
+enum { LAM_BORDER_PARTS = 1 + LAM_MAX_TAPS };
+struct lam_border_part {
+    bool present;
     enum lam_dtype dtype;
-    struct lam_shape shape;
+    struct lam_shape shape, eval_shape; /* in training and in evaluation */
 };
+struct lam_border {
+    struct lam_border_part part[LAM_BORDER_PARTS];
+};
+
+/* The place of a part among a batch's data: the first, as field 0; and the last ones, behind all other fields. */
+static inline int lam_border_place(int part) {
+    return part ? LAM_MAX_FIELDS - part : 0;
+}
 
 struct lam_block_options {
     const struct lam_network *network;
@@ -39,7 +50,7 @@ struct lam_block_options {
     struct lam_border in;      /* of the block before, where first > 0 (lam_block_border) */
     const struct lam_aux *aux; /* where last is not the network's last unit; NULL: only evaluation */
     struct lam_aux_options aux_options;
-    int batch;            /* samples of a full batch; evaluation batches are as large */
+    int batch;            /* samples of a full batch; of evaluation: lam_network_eval_batch */
     int tail;             /* samples of the uneven last training batch; 0 = there is none */
     bool evaluation_only; /* no training programs, no optimizer */
     /* 0: the block learns from its own loss. Else it is a part of an end-to-end pipeline that takes a batch in so many
@@ -72,16 +83,21 @@ lam_status lam_block_allocate(struct lam_block *block);
  * activation_bytes: how large it is; what is over holds the workspace of programs that keep little. */
 void lam_block_attach(struct lam_block *block, void *activations, size_t activation_bytes, void *workspace);
 
-/* What it gives out. Last block: shape of rank 0. */
+/* What it gives out. Last block: no part is present. */
 struct lam_border lam_block_border(const struct lam_block *block);
-/* Of a full batch, as it is stored; 0: last block. */
+/* Of a full batch, as it is stored, in training or in evaluation, whichever takes more: one part; 0: there is none. */
+size_t lam_block_part_bytes(const struct lam_block *block, int part);
+/* The same of one micro-batch. */
+size_t lam_block_micro_part_bytes(const struct lam_block *block, int part);
+/* All parts together, each in whole cache lines. */
 size_t lam_block_output_bytes(const struct lam_block *block);
+size_t lam_cache_lines(size_t bytes); /* rounded up to whole ones */
 /* LAM_ERR_INTERNAL where the next block would not read what this one writes. */
 lam_status lam_block_check_border(const struct lam_block *block, const struct lam_block *next);
 
 struct lam_block_step {
     const struct lam_batch *batch; /* a full batch or the tail's samples */
-    void *output;                  /* where the value for the next block goes; NULL: last block */
+    void *const *output;           /* where parts of the border go, by place; NULL: last block */
     float learning_rate;
     uint64_t seed, step;
 };
@@ -90,13 +106,13 @@ struct lam_block_step {
  * optimizer state have been updated, but the running statistics of batch norm have, which is part of the forward pass. */
 lam_status lam_block_train(struct lam_block *block, const struct lam_block_step *step, float *loss);
 
-/* done(context) is called in the midst of lam_block_train, from a thread of the device, as soon as the output is
- * complete. */
+/* done(context) is called in the midst of lam_block_train, from a thread of the device, as soon as all that it gives out
+ * is complete. */
 void lam_block_on_output(struct lam_block *block, lam_program_done done, void *context);
 
 /* Forward in evaluation mode over all rows of the batch, padding included. Last block: results are outputs of the EVAL
  * program. */
-lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *output);
+lam_status lam_block_evaluate(struct lam_block *block, const struct lam_batch *batch, void *const *output);
 
 /* ---- micro-batches: a part of an end-to-end pipeline ---- */
 
@@ -104,10 +120,10 @@ struct lam_block_micro {
     int place; /* of its activations, < in_flight, from forward to backward */
     /* Its data begin with the first sample of this micro-batch; the same in backward as in forward. */
     const struct lam_batch *batch;
-    void *output;                /* forward: not for the last block */
-    const void *output_gradient; /* backward: not for the last block */
-    void *input_gradient;        /* backward: not for the first block */
-    uint64_t seed, step;         /* step: a number of its own for each micro-batch */
+    /* By place, as in a batch. Not for the last block: */
+    void *const *output, *const *output_gradient; /* forward; backward */
+    void *const *input_gradient;                  /* backward: not for the first block */
+    uint64_t seed, step;                          /* step: a number of its own for each micro-batch */
 };
 /* *loss is a mean over the micro-batch; 0 but for the last block. */
 lam_status lam_block_micro_forward(struct lam_block *block, const struct lam_block_micro *micro, float *loss);

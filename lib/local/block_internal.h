@@ -4,11 +4,11 @@
 
 #include "local/block.h"
 
-/* Names of the borders in a block's graphs. */
-#define LAM_BLOCK_INPUT           "h_in"
-#define LAM_BLOCK_OUTPUT          "h_out"
-#define LAM_BLOCK_INPUT_GRADIENT  "dh_in"
-#define LAM_BLOCK_OUTPUT_GRADIENT "dh_out"
+/* Names of the borders' parts in a block's graphs. */
+struct lam_part_names {
+    const char *in, *out, *in_gradient, *out_gradient;
+};
+extern const struct lam_part_names lam_part_names[LAM_BORDER_PARTS];
 
 struct lam_block {
     struct lam_block_options options;
@@ -30,8 +30,8 @@ bool lam_block_is_last(const struct lam_block *block);
 /* Bytes between the activations of two micro-batches. */
 size_t lam_block_micro_stride(const struct lam_block *block);
 
-/* Binds input and fields of the batch, and what the block gives out. */
+/* Binds input and fields of the batch, and what the block gives out, by place. */
 void lam_block_bind(struct lam_block *block, enum lam_block_program which, const struct lam_batch *batch,
-                    void *output);
+                    void *const *output);
 
 #endif

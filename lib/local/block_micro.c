@@ -26,10 +26,14 @@ static lam_status set(struct lam_block *block, const struct lam_block_micro *mic
     lam_program_attach(p, block->activations + lam_block_micro_stride(block) * (size_t)micro->place,
                        block->workspace);
     lam_block_bind(block, which, micro->batch, micro->output);
-    int dy = lam_program_input(p, LAM_BLOCK_OUTPUT_GRADIENT),
-        dx = lam_program_output(p, LAM_BLOCK_INPUT_GRADIENT);
-    if (dy >= 0) lam_program_bind_input(p, dy, micro->output_gradient);
-    if (dx >= 0) lam_program_bind_output(p, dx, micro->input_gradient);
+    for (int part = 0; part < LAM_BORDER_PARTS; part++) {
+        int dy = lam_program_input(p, lam_part_names[part].out_gradient),
+            dx = lam_program_output(p, lam_part_names[part].in_gradient), place = lam_border_place(part);
+        if (dy >= 0)
+            lam_program_bind_input(p, dy, micro->output_gradient ? micro->output_gradient[place] : NULL);
+        if (dx >= 0)
+            lam_program_bind_output(p, dx, micro->input_gradient ? micro->input_gradient[place] : NULL);
+    }
     return LAM_OK;
 }
 

@@ -79,7 +79,8 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
     c->limits = calloc((size_t)o->device_count, sizeof *c->limits);
     c->may_cut = calloc(units, sizeof *c->may_cut);
     if (!c->unit || !c->aux || !c->names || !c->limits || !c->may_cut) return lam_no_memory();
-    for (int u = 0; u < network->units; u++) c->may_cut[u] = u + 1 < network->head_unit;
+    for (int u = 0; u < network->units; u++)
+        c->may_cut[u] = u + 1 < network->head_unit + (network->head_alone ? 1 : 0);
     for (int u = 0; u < network->units; u++) {
         char name[64];
         c->names[u] = strdup(network->unit_name(network->context, u, name, sizeof name));

@@ -104,6 +104,14 @@ static lam_status ask(struct lam_fit *fit, struct sort *sort, int first, int las
     return LAM_OK;
 }
 
+/* A unit that gives or reads a tap is alike no other: what a block keeps depends on which of them it has. */
+static bool taps_end_at(const struct lam_fit *fit, int unit) {
+    const struct lam_network *network = fit->options->network;
+    for (int t = 0; t < network->tap_count; t++)
+        if (network->taps[t].from == unit || network->taps[t].to == unit) return true;
+    return false;
+}
+
 /* The unit alone: what it gives out, and whether a unit before it is alike. */
 static lam_status meet_unit(struct lam_fit *fit, int unit) {
     const struct lam_chain_room *room = &fit->options->room;
@@ -118,7 +126,8 @@ static lam_status meet_unit(struct lam_fit *fit, int unit) {
     fit->text[unit] = lam_block_text(block);
     fit->alike[unit] = unit;
     for (int u = 0; u < unit && fit->text[unit] && fit->alike[unit] == unit; u++)
-        if (!strcmp(fit->text[u], fit->text[unit])) fit->alike[unit] = u;
+        if (!strcmp(fit->text[u], fit->text[unit]) && !taps_end_at(fit, u) && !taps_end_at(fit, unit))
+            fit->alike[unit] = u;
     if (fit->text[unit]) learn(fit, &fit->sort[0], unit, unit, block);
     lam_block_destroy(block);
     return fit->text[unit] ? LAM_OK : lam_no_memory();

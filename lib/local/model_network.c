@@ -4,7 +4,9 @@ static const char *unit_name(void *model, int unit, char *text, size_t size) {
     return lam_model_unit_name(model, unit, text, size);
 }
 
-static lam_value build_unit(void *model, struct lam_graph *graph, int unit, lam_value x) {
+static lam_value build_unit(void *model, struct lam_graph *graph, int unit, lam_value x,
+                            const lam_value *taps) {
+    (void)taps;
     return lam_model_build_unit(model, graph, unit, x);
 }
 

@@ -17,15 +17,13 @@ struct trial {
     struct lam_stage stage;
     struct lam_batch batch;
     int64_t *indices;
-    void *output;
+    void *output[LAM_MAX_FIELDS];
 };
 
-static size_t border_bytes(const struct lam_border *border, int batch) {
+static size_t value_bytes(enum lam_dtype dtype, struct lam_shape shape, int batch) {
     /* Channels of a blocked layout are padded to groups of 16; that much more fits any layout. */
-    size_t channels = border->shape.rank ? (size_t)border->shape.dim[0] : 1,
-           padded = (channels + 15) / 16 * 16;
-    return (size_t)lam_shape_count(border->shape) / channels * padded * lam_dtype_bytes(border->dtype) *
-           (size_t)batch;
+    size_t channels = shape.rank ? (size_t)shape.dim[0] : 1, padded = (channels + 15) / 16 * 16;
+    return (size_t)lam_shape_count(shape) / channels * padded * lam_dtype_bytes(dtype) * (size_t)batch;
 }
 
 /* Labels stay zero. Activations do not: where all values are alike, layer norm multiplies gradients without bounds. */
@@ -44,6 +42,13 @@ static lam_status fill_noise(struct lam_device *device, void *data, enum lam_dty
     return status;
 }
 
+static lam_status make_up(struct trial *t, int place, enum lam_dtype dtype, struct lam_shape shape) {
+    struct lam_device *device = t->stage.device;
+    size_t bytes = value_bytes(dtype, shape, t->batch.count);
+    LAM_TRY(lam_device_alloc(device, LAM_MEMORY_DATA, bytes, &t->batch.data[place]));
+    return fill_noise(device, t->batch.data[place], dtype, bytes);
+}
+
 static lam_status open_trial(struct trial *t, struct lam_block *block) {
     const struct lam_block_options *options = lam_block_options(block);
     struct lam_device *device = lam_block_device(block);
@@ -54,21 +59,21 @@ static lam_status open_trial(struct trial *t, struct lam_block *block) {
     t->batch.indices = t->indices;
     LAM_TRY(lam_stage_allocate(&t->stage));
     LAM_TRY(lam_params_init(lam_block_params(block), 1));
-    for (int f = 0; f < options->network->field_count; f++) {
-        const struct lam_field *field = &options->network->fields[f];
-        struct lam_border of = {field->dtype, field->shape};
-        if (f == 0 && options->first > 0) of = options->in;
-        size_t bytes = border_bytes(&of, options->batch);
-        LAM_TRY(lam_device_alloc(device, LAM_MEMORY_DATA, bytes, &t->batch.data[f]));
-        LAM_TRY(fill_noise(device, t->batch.data[f], of.dtype, bytes));
-    }
-    return lam_device_alloc(device, LAM_MEMORY_QUEUE, lam_block_output_bytes(block), &t->output);
+    for (int f = options->first > 0 ? 1 : 0; f < options->network->field_count; f++)
+        LAM_TRY(make_up(t, f, options->network->fields[f].dtype, options->network->fields[f].shape));
+    for (int p = 0; p < LAM_BORDER_PARTS && options->first > 0; p++)
+        if (options->in.part[p].present)
+            LAM_TRY(make_up(t, lam_border_place(p), options->in.part[p].dtype, options->in.part[p].shape));
+    for (int p = 0; p < LAM_BORDER_PARTS; p++)
+        LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, lam_block_part_bytes(block, p),
+                                 &t->output[lam_border_place(p)]));
+    return LAM_OK;
 }
 
 static void close_trial(struct trial *t) {
     struct lam_device *device = t->stage.device;
     for (int f = 0; f < LAM_MAX_FIELDS; f++) lam_device_free(device, t->batch.data[f]);
-    lam_device_free(device, t->output);
+    for (int f = 0; f < LAM_MAX_FIELDS; f++) lam_device_free(device, t->output[f]);
     lam_stage_free(&t->stage);
     free(t->indices);
 }

@@ -20,7 +20,7 @@ enum message_kind { MESSAGE_TRAIN, MESSAGE_EVALUATE, MESSAGE_STOP };
 
 struct message {
     enum message_kind kind;
-    struct lam_batch batch; /* data[0]: the activation; data[f]: field f */
+    struct lam_batch batch; /* data[f]: field f, or a part of the border in its place (lam_border_place) */
     int64_t *indices;       /* batch.indices, own storage */
     float learning_rate;
     uint64_t step;
@@ -38,8 +38,8 @@ struct link {
     bool inside; /* the block before is on the same device: the slot is one of the device's turns */
     /* End to end: slots are parts of one batch, and gradients come back in a queue of their own. */
     struct lam_queue *back;
-    char *activation, *gradient; /* of a whole batch */
-    size_t micro_bytes;          /* of a micro-batch in either */
+    void *activation[LAM_MAX_FIELDS], *gradient[LAM_MAX_FIELDS]; /* of a whole batch, by place */
+    size_t micro_bytes[LAM_MAX_FIELDS];                          /* of a micro-batch in either */
 };
 
 /* What a block's EMA twins follow: packed parameters of the next block, by version. */
@@ -57,7 +57,7 @@ struct worker {
     int device;
     struct lam_stage stage;
     int first_block;
-    void *turn[2][LAM_MAX_FIELDS]; /* what its blocks hand to each other */
+    char *turn[2]; /* what its blocks hand to each other: two slots */
     pthread_t thread;
     bool running;
     uint64_t done;            /* messages that all its blocks have done; pipeline->mutex */
@@ -133,6 +133,8 @@ lam_status lam_worker_fill(const struct worker *worker, int block, const struct 
 
 lam_status lam_worker_name_batch(const struct message *in, lam_status status);
 
+/* Of a full batch before this block, in training or in evaluation. */
+int lam_pipeline_most_samples(const struct lam_block *block);
 /* Of field `field` for a batch; 0: there is none. */
 size_t lam_pipeline_field_bytes(const struct lam_field *fields, int count, int field, int batch);
 

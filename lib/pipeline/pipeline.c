@@ -42,18 +42,22 @@ size_t lam_pipeline_field_bytes(const struct lam_field *fields, int count, int f
 /* What a slot holds of field f: in training or in evaluation, whichever takes more. */
 static size_t network_field_room(const struct lam_network *n, int batch, int f) {
     size_t training = lam_pipeline_field_bytes(n->fields, n->field_count, f, batch);
-    size_t evaluation = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, batch);
+    size_t evaluation =
+        lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, lam_network_eval_batch(n, batch));
     return training > evaluation ? training : evaluation;
 }
 
-static size_t field_room(const struct lam_pipeline *p, int j, int f) {
+/* What a slot before block j holds at a place: a part of what the block before gives out, or a field. */
+static size_t room_at(const struct lam_pipeline *p, int j, int place) {
     const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
-    return network_field_room(o->network, o->batch, f);
+    for (int part = 0; part < LAM_BORDER_PARTS; part++)
+        if (lam_border_place(part) == place) return lam_block_part_bytes(p->options.blocks[j - 1], part);
+    return network_field_room(o->network, o->batch, place);
 }
 
 size_t lam_pipeline_slot_fields(const struct lam_network *network, int batch) {
     size_t bytes = 0;
-    for (int f = 1; f < LAM_MAX_FIELDS; f++) bytes += network_field_room(network, batch, f);
+    for (int f = 1; f < LAM_MAX_FIELDS; f++) bytes += lam_cache_lines(network_field_room(network, batch, f));
     return bytes;
 }
 
@@ -61,10 +65,16 @@ int lam_pipeline_slots(enum lam_pipeline_schedule schedule, int queue) {
     return schedule == LAM_PIPELINE_PPLL ? queue + 1 : 1;
 }
 
-/* Bytes of one slot before block j: the activation and the fields but the first. */
+/* Bytes of one slot before block j: what the block before gives out, and the fields but the first. */
 static size_t slot_bytes(const struct lam_pipeline *p, int j) {
     const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
     return lam_block_output_bytes(p->options.blocks[j - 1]) + lam_pipeline_slot_fields(o->network, o->batch);
+}
+
+int lam_pipeline_most_samples(const struct lam_block *block) {
+    const struct lam_block_options *o = lam_block_options(block);
+    int evaluation = lam_network_eval_batch(o->network, o->batch);
+    return o->batch > evaluation ? o->batch : evaluation;
 }
 
 static lam_status create_messages(struct link *link, int slots, int batch) {
@@ -85,9 +95,11 @@ static lam_status create_end_to_end_link(struct lam_pipeline *p, int j) {
     const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
     int slots = j > 0 ? options->micro_batches : 1;
     link->device = lam_block_device(p->options.blocks[j]);
-    LAM_TRY(create_messages(link, slots, options->batch));
+    LAM_TRY(create_messages(link, slots, lam_pipeline_most_samples(p->options.blocks[j])));
     if (j == 0) return LAM_OK;
-    link->micro_bytes = lam_block_output_bytes(p->options.blocks[j - 1]) / (size_t)slots;
+    for (int part = 0; part < LAM_BORDER_PARTS; part++)
+        link->micro_bytes[lam_border_place(part)] =
+            lam_block_micro_part_bytes(p->options.blocks[j - 1], part);
     LAM_TRY(lam_queue_create(slots, &link->back));
     return lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]);
 }
@@ -105,7 +117,7 @@ static bool is_outgoing(const struct lam_pipeline *p, int j) {
 
 static lam_status create_link(struct lam_pipeline *p, int j) {
     struct link *link = &p->links[j];
-    int batch = lam_block_options(p->options.blocks[j])->batch;
+    int batch = lam_pipeline_most_samples(p->options.blocks[j]);
     if (lam_pipeline_end_to_end(p)) return create_end_to_end_link(p, j);
     bool outgoing = is_outgoing(p, j);
     link->inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
@@ -244,12 +256,11 @@ static size_t version_bytes(const struct lam_pipeline *p, int j) {
     return (size_t)p->twins[j].count * sizeof(float) * (size_t)p->twins[j].kept;
 }
 
-/* Bytes of the largest activation that crosses from block to block inside a device. */
+/* Bytes of the largest slot inside a device. */
 static size_t turn_bytes(const struct lam_pipeline *p, const struct worker *w) {
     size_t most = 0;
-    for (int j = w->first_block; j + 1 < w->first_block + w->stage.count; j++)
-        if (lam_block_output_bytes(p->options.blocks[j]) > most)
-            most = lam_block_output_bytes(p->options.blocks[j]);
+    for (int j = w->first_block + 1; j < w->first_block + w->stage.count; j++)
+        if (slot_bytes(p, j) > most) most = slot_bytes(p, j);
     return most;
 }
 
@@ -267,34 +278,36 @@ struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int de
         if (j > 0 && !p->links[j].inside) *queue += slot_bytes(p, j) * (size_t)slots_before(p, j);
         *queue += version_bytes(p, j);
     }
-    const struct lam_block_options *o = lam_block_options(p->options.blocks[w->first_block]);
-    if (w->stage.count > 1)
-        *queue += (size_t)lam_stage_turns(w->stage.count) *
-                  (turn_bytes(p, w) + lam_pipeline_slot_fields(o->network, o->batch));
+    *queue += (size_t)lam_stage_turns(w->stage.count) * turn_bytes(p, w);
     if (p->options.transport && end < p->blocks) *queue += slot_bytes(p, end) * LAM_PIPELINE_STAGING;
     if (p->options.transport && device > 0) *queue += version_bytes(p, w->first_block - 1);
     return memory;
 }
 
-/* One allocation per part of a slot; they add up to slot_bytes. */
+/* Where everything of a message before block j lies in a slot. */
+static void lay_out(const struct lam_pipeline *p, int j, char *slot, struct message *message) {
+    for (int place = 0; place < LAM_MAX_FIELDS; place++) {
+        size_t bytes = lam_cache_lines(room_at(p, j, place));
+        message->batch.data[place] = bytes ? slot : NULL;
+        slot += bytes;
+    }
+}
+
 static lam_status allocate_slot(struct lam_pipeline *p, int j, struct message *message) {
-    struct lam_device *device = p->links[j].device;
-    LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, lam_block_output_bytes(p->options.blocks[j - 1]),
-                             &message->batch.data[0]));
-    for (int f = 1; f < LAM_MAX_FIELDS; f++)
-        LAM_TRY(lam_device_alloc(device, LAM_MEMORY_QUEUE, field_room(p, j, f), &message->batch.data[f]));
+    void *slot;
+    LAM_TRY(lam_device_alloc(p->links[j].device, LAM_MEMORY_QUEUE, slot_bytes(p, j), &slot));
+    lay_out(p, j, slot, message);
     return LAM_OK;
 }
 
 /* The slots inside a device: its blocks read one and write the other, by turns. */
 static lam_status allocate_turns(struct lam_pipeline *p, struct worker *w) {
     for (int t = 0; t < lam_stage_turns(w->stage.count); t++)
-        for (int f = 0; f < LAM_MAX_FIELDS; f++) {
-            size_t bytes = f == 0 ? turn_bytes(p, w) : field_room(p, w->first_block, f);
-            LAM_TRY(lam_device_alloc(w->stage.device, LAM_MEMORY_QUEUE, bytes, &w->turn[t][f]));
-        }
-    for (int i = 1; i < w->stage.count; i++)
-        memcpy(p->links[w->first_block + i].messages[0].batch.data, w->turn[(i - 1) % 2], sizeof w->turn[0]);
+        LAM_TRY(lam_device_alloc(w->stage.device, LAM_MEMORY_QUEUE, turn_bytes(p, w), (void **)&w->turn[t]));
+    for (int i = 1; i < w->stage.count; i++) {
+        int j = w->first_block + i;
+        lay_out(p, j, w->turn[(i - 1) % 2], &p->links[j].messages[0]);
+    }
     return LAM_OK;
 }
 
@@ -302,17 +315,21 @@ static lam_status allocate_end_to_end(struct lam_pipeline *p, int j) {
     struct link *link = &p->links[j];
     const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
     size_t slots = (size_t)lam_queue_slots(link->queue);
-    LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, slots * link->micro_bytes,
-                             (void **)&link->activation));
-    LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, slots * link->micro_bytes,
-                             (void **)&link->gradient));
-    for (size_t i = 0; i < slots; i++)
-        link->messages[i].batch.data[0] = link->activation + i * link->micro_bytes;
-    for (int f = 1; f < LAM_MAX_FIELDS; f++) {
+    for (int part = 0; part < LAM_BORDER_PARTS; part++) {
+        int place = lam_border_place(part);
+        size_t micro = link->micro_bytes[place],
+               bytes = lam_cache_lines(lam_block_part_bytes(p->options.blocks[j - 1], part));
+        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, bytes, &link->activation[place]));
+        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, bytes, &link->gradient[place]));
+        for (size_t i = 0; bytes && i < slots; i++)
+            link->messages[i].batch.data[place] = (char *)link->activation[place] + i * micro;
+    }
+    for (int f = 1; f < LAM_MAX_FIELDS - LAM_MAX_TAPS; f++) {
         size_t stride = lam_pipeline_field_bytes(options->network->fields, options->network->field_count, f,
                                                  options->batch / options->micro_batches);
         char *data;
-        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, field_room(p, j, f), (void **)&data));
+        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, lam_cache_lines(room_at(p, j, f)),
+                                 (void **)&data));
         for (size_t i = 0; data && i < slots; i++) link->messages[i].batch.data[f] = data + i * stride;
     }
     return LAM_OK;
@@ -519,14 +536,15 @@ void lam_pipeline_stop(struct lam_pipeline *p) {
     give_back(p);
 }
 
-/* End to end, the first slot's data are the whole batch's. */
+/* A slot is one allocation, of which data[0] is the beginning. End to end, each place of the first slot is the beginning of the
+ * whole batch's. */
 static void destroy_link(struct link *link) {
     for (int i = 0; link->queue && link->messages && i < lam_queue_slots(link->queue); i++) {
-        for (int f = 0; f < LAM_MAX_FIELDS && !link->inside && (i == 0 || !link->back); f++)
-            lam_device_free(link->device, link->messages[i].batch.data[f]);
+        int places = link->inside ? 0 : !link->back ? 1 : i == 0 ? LAM_MAX_FIELDS : 0;
+        for (int f = 0; f < places; f++) lam_device_free(link->device, link->messages[i].batch.data[f]);
         free(link->messages[i].indices);
     }
-    if (link->gradient) lam_device_free(link->device, link->gradient);
+    for (int f = 0; f < LAM_MAX_FIELDS && link->back; f++) lam_device_free(link->device, link->gradient[f]);
     free(link->messages);
     lam_queue_destroy(link->back);
     lam_queue_destroy(link->queue);
@@ -549,10 +567,7 @@ void lam_pipeline_destroy(struct lam_pipeline *p) {
         lam_block_on_output(p->options.blocks[j], NULL, NULL);
     }
     for (int d = 0; d < p->devices; d++) {
-        for (int f = 0; f < LAM_MAX_FIELDS; f++) {
-            lam_device_free(p->workers[d].stage.device, p->workers[d].turn[0][f]);
-            lam_device_free(p->workers[d].stage.device, p->workers[d].turn[1][f]);
-        }
+        for (int t = 0; t < 2; t++) lam_device_free(p->workers[d].stage.device, p->workers[d].turn[t]);
         lam_stage_free(&p->workers[d].stage);
     }
     free(p->workers);

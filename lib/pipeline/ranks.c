@@ -42,15 +42,20 @@ static int message_parts(const struct lam_pipeline *p, int j, struct envelope *e
     const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
     const struct lam_network *n = o->network;
     bool training = sending && message->kind == MESSAGE_TRAIN;
-    int samples = sending && message->kind != MESSAGE_STOP ? message->batch.count : o->batch, count = 0;
+    bool known = sending && message->kind != MESSAGE_STOP;
+    int samples = known ? message->batch.count : lam_pipeline_most_samples(p->options.blocks[j]), count = 0;
     parts[count++] = (struct lam_part){&envelope->header, sizeof envelope->header};
     parts[count++] = (struct lam_part){message->indices, (size_t)samples * sizeof *message->indices};
-    parts[count++] =
-        (struct lam_part){message->batch.data[0], lam_block_output_bytes(p->options.blocks[j - 1])};
+    for (int part = 0; part < LAM_BORDER_PARTS; part++) {
+        size_t bytes = lam_block_part_bytes(p->options.blocks[j - 1], part);
+        if (bytes) parts[count++] = (struct lam_part){message->batch.data[lam_border_place(part)], bytes};
+    }
     int fields = n->field_count > n->eval_field_count ? n->field_count : n->eval_field_count;
     for (int f = 1; f < fields; f++) {
-        size_t train = lam_pipeline_field_bytes(n->fields, n->field_count, f, samples);
-        size_t evaluate = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, samples);
+        int of_train = known ? samples : o->batch;
+        int of_eval = known ? samples : lam_network_eval_batch(n, o->batch);
+        size_t train = lam_pipeline_field_bytes(n->fields, n->field_count, f, of_train);
+        size_t evaluate = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, of_eval);
         size_t most = train > evaluate ? train : evaluate;
         size_t bytes = !sending ? most : training ? train : evaluate;
         parts[count++] = bytes ? (struct lam_part){message->batch.data[f], bytes}

@@ -41,7 +41,7 @@ struct lam_part {
     void *data; /* host memory; send only reads it */
     size_t bytes;
 };
-enum { LAM_MAX_PARTS = 16 };
+enum { LAM_MAX_PARTS = 20 };
 
 struct lam_transport;
 

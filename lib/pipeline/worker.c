@@ -140,7 +140,7 @@ lam_status lam_worker_name_batch(const struct message *in, lam_status status) {
 static lam_status train(struct worker *w, int block, const struct message *in, struct message *out) {
     struct lam_pipeline *p = w->pipeline;
     struct lam_block_step step = {.batch = &in->batch,
-                                  .output = out ? out->batch.data[0] : NULL,
+                                  .output = out ? out->batch.data : NULL,
                                   .learning_rate = in->learning_rate,
                                   .seed = p->options.seed,
                                   .step = in->step};
@@ -166,7 +166,7 @@ static lam_status train(struct worker *w, int block, const struct message *in, s
 static lam_status evaluate(struct worker *w, int block, const struct message *in, struct message *out) {
     struct lam_pipeline *p = w->pipeline;
     double begin = lam_seconds();
-    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &in->batch, out ? out->batch.data[0] : NULL));
+    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &in->batch, out ? out->batch.data : NULL));
     if (out) lam_queue_publish(p->links[block + 1].queue);
     if (!out && p->options.evaluated)
         LAM_TRY(p->options.evaluated(p->options.context, p->options.blocks[block], &in->batch));

@@ -1,4 +1,6 @@
 /* A device under GPIPE or 1F1B: micro-batches forward, their gradients back, one update a batch. */
+#include <string.h>
+
 #include "base/files.h"
 #include "pipeline/internal.h"
 
@@ -11,8 +13,8 @@ struct batch_run {
     const struct message *entry;              /* first device: the whole batch */
     struct message parts[MOST_MICRO_BATCHES]; /* first device: its micro-batches */
     const struct message *in[MOST_MICRO_BATCHES];
-    void *out
-        [MOST_MICRO_BATCHES]; /* what was handed on: the backward pass may read it, and its slot is kept till then */
+    /* What was handed on: the backward pass may read it, and its slot is kept till then. */
+    void *const *out[MOST_MICRO_BATCHES];
     int count, in_flight; /* micro-batches; most between forward and backward */
     int samples;          /* of the whole batch */
     double loss;
@@ -118,7 +120,7 @@ static lam_status forward(struct batch_run *r, int m) {
         LAM_TRY(lam_worker_fill(w, r->block, r->in[m], out));
         out->micro_batches = r->count;
         out->batch_samples = r->samples;
-        micro.output = r->out[m] = out->batch.data[0];
+        micro.output = r->out[m] = out->batch.data;
     }
     float loss;
     double begin = lam_seconds();
@@ -131,19 +133,29 @@ static lam_status forward(struct batch_run *r, int m) {
     return LAM_OK;
 }
 
+/* Places of gradients in a slot of what comes back. */
+static void find_gradients(const struct link *link, int slot, void **places) {
+    for (int f = 0; f < LAM_MAX_FIELDS; f++)
+        places[f] =
+            link->gradient[f] ? (char *)link->gradient[f] + link->micro_bytes[f] * (size_t)slot : NULL;
+}
+
 static lam_status backward(struct batch_run *r, int m) {
     struct worker *w = r->worker;
     struct link *before = link_before(r), *behind = link_behind(r);
     struct lam_block_micro micro = describe(r, m);
+    void *from_behind[LAM_MAX_FIELDS], *to_before[LAM_MAX_FIELDS];
     int from, to;
     if (behind) {
         LAM_TRY(wait_take(w, behind->back, &from));
-        micro.output_gradient = behind->gradient + behind->micro_bytes * (size_t)from;
+        find_gradients(behind, from, from_behind);
+        micro.output_gradient = from_behind;
         micro.output = r->out[m];
     }
     if (r->block > 0) {
         LAM_TRY(wait_acquire(w, before->back, &to));
-        micro.input_gradient = before->gradient + before->micro_bytes * (size_t)to;
+        find_gradients(before, to, to_before);
+        micro.input_gradient = to_before;
     }
     double begin = lam_seconds();
     float weight = (float)r->in[m]->batch.count / (float)r->samples;
@@ -190,21 +202,39 @@ static lam_status finish(struct batch_run *r, const struct message *first, const
     return p->options.step_done ? p->options.step_done(p->options.context, &told) : LAM_OK;
 }
 
+/* A whole batch lies where the slots of all micro-batches do, whichever of them tells of it: each place from its beginning. */
+static struct lam_batch whole_batch(const struct link *link, const struct message *message) {
+    struct lam_batch batch = message->batch;
+    for (int f = 1; f < LAM_MAX_FIELDS - LAM_MAX_TAPS; f++) batch.data[f] = link->messages[0].batch.data[f];
+    for (int part = 0; part < LAM_BORDER_PARTS; part++)
+        batch.data[lam_border_place(part)] = link->activation[lam_border_place(part)];
+    return batch;
+}
+
+static lam_status fill_whole(struct worker *w, struct link *behind, const struct message *in, int slot) {
+    struct message *to = &behind->messages[slot], whole = *to;
+    whole.batch = whole_batch(behind, to);
+    LAM_TRY(lam_worker_fill(w, w->first_block, in, &whole));
+    memcpy(whole.batch.data, to->batch.data, sizeof whole.batch.data);
+    *to = whole;
+    return LAM_OK;
+}
+
 static lam_status evaluate(struct worker *w, struct message *in, struct link *behind) {
     struct lam_pipeline *p = w->pipeline;
     int block = w->first_block, slot;
-    struct lam_batch batch = in->batch;
-    if (block > 0) batch.data[0] = p->links[block].activation;
+    struct message whole = *in;
+    if (block > 0) whole.batch = whole_batch(&p->links[block], in);
     double begin = lam_seconds();
     if (behind) {
         LAM_TRY(lam_queue_acquire(behind->queue, &slot));
-        LAM_TRY(lam_worker_fill(w, block, in, &behind->messages[slot]));
+        LAM_TRY(fill_whole(w, behind, &whole, slot));
     }
-    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &batch, behind ? behind->activation : NULL));
+    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &whole.batch, behind ? behind->activation : NULL));
     if (behind)
         lam_queue_publish(behind->queue);
     else if (p->options.evaluated)
-        LAM_TRY(p->options.evaluated(p->options.context, p->options.blocks[block], &batch));
+        LAM_TRY(p->options.evaluated(p->options.context, p->options.blocks[block], &whole.batch));
     lam_trace_span(p->options.trace, w->device, LAM_TRACE_EVALUATE, block + 1, in->step, begin,
                    lam_seconds());
     return LAM_OK;

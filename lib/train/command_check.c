@@ -29,6 +29,49 @@ static lam_status open_part(const char *data, enum lam_split split, struct lam_d
     return lam_error_restore(&error);
 }
 
+/* What is in the samples that can be used; `empty` of them have no box. */
+static void print_boxes(FILE *out, const struct lam_dataset *set, const int64_t *found, int64_t empty) {
+    const struct lam_box_counts *counts = &set->counts;
+    const char *separator = ":";
+    fprintf(out, "%lld boxes", (long long)counts->kept);
+    for (int c = 0; c < set->classes; c++) {
+        if (!found[c]) continue;
+        fprintf(out, "%s %s %lld", separator, set->class_names[c], (long long)found[c]);
+        separator = ",";
+    }
+    fprintf(out, "; %lld images without boxes\n", (long long)empty);
+    if (counts->clipped)
+        fprintf(out, "boxes that reach beyond their image and are cut at its border: %lld\n",
+                (long long)counts->clipped);
+    const struct {
+        int64_t count;
+        const char *why;
+    } left_out[] = {{counts->degenerate, "no wider or higher than nothing"},
+                    {counts->outside, "outside their image"},
+                    {counts->strays, "of images that are not listed"}};
+    for (size_t i = 0; i < sizeof left_out / sizeof left_out[0]; i++)
+        if (left_out[i].count)
+            fprintf(out, "boxes left out, %s: %lld\n", left_out[i].why, (long long)left_out[i].count);
+}
+
+static lam_status count_boxes(FILE *out, const struct lam_dataset *set) {
+    int64_t *found = calloc((size_t)set->classes, sizeof *found), empty = 0;
+    if (!found) return lam_no_memory();
+    struct lam_sample sample = {0};
+    lam_status status = LAM_OK;
+    for (int64_t i = 0; i < set->count && status == LAM_OK; i++) {
+        int width, height;
+        status = lam_dataset_read_boxes(set, i, &sample, &width, &height);
+        if (status != LAM_OK) break;
+        empty += sample.box_count == 0;
+        for (int b = 0; b < sample.box_count; b++) found[sample.boxes[b].label]++;
+    }
+    if (status == LAM_OK) print_boxes(out, set, found, empty);
+    lam_sample_free(&sample);
+    free(found);
+    return status;
+}
+
 static lam_status check_part(struct check *check, const char *data, enum lam_split split, int64_t *bad) {
     struct lam_dataset *set;
     int64_t found = 0;
@@ -41,6 +84,7 @@ static lam_status check_part(struct check *check, const char *data, enum lam_spl
         if (set->width) fprintf(check->out, ", %d x %d", set->width, set->height);
         fprintf(check->out, "; %lld bad\n", (long long)found);
     }
+    if (status == LAM_OK && set->has_boxes) status = count_boxes(check->out, set);
     bool more = split == LAM_SPLIT_TRAIN && set->has_own_val;
     lam_dataset_close(set);
     *bad += found;

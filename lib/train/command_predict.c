@@ -18,6 +18,7 @@ struct predict {
     size_t sample_bytes;
     json_t *list;
     int bad;
+    size_t pictures;
 };
 
 /* "FOLDER/name-predicted.png", name without folder and ending, numbered: two images may have one name. */
@@ -32,17 +33,31 @@ static lam_status save_picture(const struct predict *p, const char *image, size_
     return status;
 }
 
+/* What was predicted for an image; both are taken. */
+static lam_status keep(struct predict *p, const char *image, json_t *json, struct lam_image *picture) {
+    lam_status status = LAM_OK;
+    if (*p->options->out && picture->width) status = save_picture(p, image, ++p->pictures, picture);
+    if (json_is_array(json)) { /* several results: one list of all */
+        json_array_extend(p->list, json);
+        json_decref(json);
+    } else {
+        json_array_append_new(p->list, json);
+    }
+    lam_image_free(picture);
+    return status;
+}
+
 static lam_status tell(struct predict *p, int row, const char *image) {
     struct lam_image picture = {0};
     json_t *json = NULL;
     LAM_TRY(
         p->trained.task->predict(p->trained.state, p->trained.block, row, image, p->out, &json, &picture));
-    lam_status status = LAM_OK;
-    if (*p->options->out && picture.width)
-        status = save_picture(p, image, json_array_size(p->list) + 1, &picture);
-    json_array_append_new(p->list, json);
-    lam_image_free(&picture);
-    return status;
+    return keep(p, image, json, &picture);
+}
+
+static void tell_bad(struct predict *p) {
+    fprintf(p->err, "lamina predict: %s\n", lam_error_text());
+    p->bad++;
 }
 
 /* Loads as many images as fill a batch; returns how many were taken from the list. */
@@ -56,8 +71,7 @@ static int load_batch(struct predict *p, const char **images, int left, const ch
             loaded[(*count)++] = image;
             continue;
         }
-        fprintf(p->err, "lamina predict: %s\n", lam_error_text());
-        p->bad++;
+        tell_bad(p);
     }
     return taken;
 }
@@ -73,11 +87,10 @@ static lam_status predict_batch(struct predict *p, const char **loaded, int coun
 }
 
 static lam_status make_buffers(struct predict *p) {
-    const struct lam_field *field = &p->trained.task->network(p->trained.state)->fields[0];
+    const struct lam_field *field = &p->trained.fields[0];
     p->sample_bytes = (size_t)lam_shape_count(field->shape) * lam_dtype_bytes(field->dtype);
     p->host_data = calloc((size_t)p->trained.batch, p->sample_bytes);
-    p->list = json_array();
-    if (!p->host_data || !p->list) return lam_no_memory();
+    if (!p->host_data) return lam_no_memory();
     return lam_device_alloc(p->trained.device, LAM_MEMORY_DATA, p->sample_bytes * (size_t)p->trained.batch,
                             &p->device_data);
 }
@@ -94,15 +107,46 @@ static lam_status write_list(struct predict *p) {
                              : LAM_OK;
 }
 
-static lam_status predict_all(struct predict *p, const char **images, int count) {
+static lam_status predict_in_batches(struct predict *p, const char **images, int count) {
     const char *loaded[MOST_AT_ONCE];
-    if (*p->options->out) LAM_TRY(lam_make_folders(p->options->out));
     LAM_TRY(make_buffers(p));
     for (int at = 0; at < count;) {
         int rows;
         at += load_batch(p, images + at, count - at, loaded, &rows);
         LAM_TRY(predict_batch(p, loaded, rows));
     }
+    return LAM_OK;
+}
+
+/* The file is to blame, not the machine. */
+static bool is_bad_image(lam_status status) {
+    return status == LAM_ERR_FORMAT || status == LAM_ERR_UNSUPPORTED || status == LAM_ERR_NOT_FOUND ||
+           status == LAM_ERR_IO;
+}
+
+static lam_status predict_one_by_one(struct predict *p, const char **images, int count) {
+    const struct lam_task *task = p->trained.task;
+    struct lam_asker asker = lam_trained_asker(&p->trained);
+    for (int i = 0; i < count; i++) {
+        struct lam_image picture = {0};
+        json_t *json = NULL;
+        lam_status status = task->predict_image(p->trained.state, &asker, images[i], p->out, &json, &picture);
+        if (is_bad_image(status)) {
+            tell_bad(p);
+            continue;
+        }
+        LAM_TRY(status);
+        LAM_TRY(keep(p, images[i], json, &picture));
+    }
+    return LAM_OK;
+}
+
+static lam_status predict_all(struct predict *p, const char **images, int count) {
+    if (*p->options->out) LAM_TRY(lam_make_folders(p->options->out));
+    p->list = json_array();
+    if (!p->list) return lam_no_memory();
+    LAM_TRY(p->trained.task->predict_image ? predict_one_by_one(p, images, count)
+                                           : predict_in_batches(p, images, count));
     LAM_TRY(write_list(p));
     if (p->bad) return lam_fail(LAM_ERR_FORMAT, "%d of %d images could not be read", p->bad, count);
     return LAM_OK;
@@ -118,7 +162,9 @@ static lam_status predict(const struct lam_task *const *tasks, const char **word
                                       .memory_limit = options->memory_limit,
                                       .threads = options->threads,
                                       .batch = images < MOST_AT_ONCE ? images : MOST_AT_ONCE,
-                                      .raw = options->weights == 1};
+                                      .raw = options->weights == 1,
+                                      .words = options->task_words,
+                                      .word_count = options->task_word_count};
     lam_status status = lam_trained_open(tasks, words[0], &use, &p.trained);
     if (status == LAM_OK) status = predict_all(&p, words + 1, images);
     free(p.host_data);
@@ -134,7 +180,7 @@ LAM_COMMAND(predict) {
     bool done;
     if (!words) return lam_no_memory();
     lam_status status =
-        lam_command_parse(command, argc, argv, &options, words, MOST_IMAGES, &count, out, &done);
+        lam_command_parse_with(tasks, command, argc, argv, &options, words, MOST_IMAGES, &count, out, &done);
     if (status == LAM_OK && !done) status = predict(tasks, words, count, &options, out, err);
     lam_command_options_free(&options);
     free(words);

@@ -87,7 +87,76 @@ lam_status lam_command_parse(const struct lam_command *command, int argc, char *
     return LAM_OK;
 }
 
+/* ---- options of tasks ---- */
+
+/* The task's option that a word such as --tile, --tile=96 or --no-border names, if it may stand here; NULL: none. */
+static const struct lam_option *named_by(const struct lam_task *const *tasks, const char *word) {
+    if (strncmp(word, "--", 2) != 0) return NULL;
+    const char *name = word + 2;
+    size_t length = strcspn(name, "=");
+    for (int t = 0; tasks[t]; t++)
+        for (int i = 0; i < tasks[t]->option_count; i++) {
+            const struct lam_option *option = &tasks[t]->options[i];
+            bool negated = option->type == LAM_OPTION_BOOL && !strncmp(name, "no-", 3);
+            size_t skip = negated && strncmp(name, option->name, length) != 0 ? 3 : 0;
+            if ((option->flags & LAM_OPTION_USE) && strlen(option->name) == length - skip &&
+                !strncmp(name + skip, option->name, length - skip))
+                return option;
+        }
+    return NULL;
+}
+
+static bool is_truth(const char *word) {
+    static const char *const truths[] = {"yes", "no", "true", "false", "on", "off", "1", "0"};
+    for (size_t i = 0; i < sizeof truths / sizeof *truths; i++)
+        if (!strcmp(word, truths[i])) return true;
+    return false;
+}
+
+/* Whether the option's value is the word after it. */
+static bool takes_next(const struct lam_option *option, const char *word, const char *next) {
+    if (strchr(word, '=') || !next) return false;
+    return option->type != LAM_OPTION_BOOL || (is_truth(next) && strncmp(word, "--no-", 5) != 0);
+}
+
+static void print_task_options(const struct lam_task *const *tasks, FILE *out) {
+    for (int t = 0; tasks[t]; t++)
+        for (int i = 0, any = 0; i < tasks[t]->option_count; i++) {
+            const struct lam_option *option = &tasks[t]->options[i];
+            if (!(option->flags & LAM_OPTION_USE)) continue;
+            if (!any++) fprintf(out, "\nOf %s:\n", tasks[t]->program);
+            fprintf(out, "  --%-18s %s\n", option->name, option->help);
+        }
+}
+
+lam_status lam_command_parse_with(const struct lam_task *const *tasks, const struct lam_command *command,
+                                  int argc, char **argv, struct lam_command_options *options,
+                                  const char **words, int capacity, int *word_count, FILE *out, bool *done) {
+    memset(options, 0, sizeof *options);
+    char **own = calloc(2 * ((size_t)argc + 1), sizeof *own), **theirs = own ? own + argc + 1 : NULL;
+    int own_count = 0, their_count = 1;
+    if (!own) return lam_no_memory();
+    theirs[0] = argv[0];
+    for (int i = 0; i < argc; i++) {
+        const struct lam_option *option = i > 0 ? named_by(tasks, argv[i]) : NULL;
+        if (!option) {
+            own[own_count++] = argv[i];
+            continue;
+        }
+        theirs[their_count++] = argv[i];
+        if (takes_next(option, argv[i], i + 1 < argc ? argv[i + 1] : NULL)) theirs[their_count++] = argv[++i];
+    }
+    lam_status status =
+        lam_command_parse(command, own_count, own, options, words, capacity, word_count, out, done);
+    memmove(own, theirs, (size_t)their_count * sizeof *own);
+    options->task_words = own;
+    options->task_word_count = their_count;
+    if (status == LAM_OK && *done) print_task_options(tasks, out);
+    return status;
+}
+
 void lam_command_options_free(struct lam_command_options *options) {
+    free(options->task_words);
     char program[64];
     struct lam_options set = option_set(&table[0], options, program, sizeof program);
     lam_options_free(&set);

@@ -37,11 +37,17 @@ struct lam_command_options {
     int weights; /* 0 average, 1 raw */
     int64_t threads, loader_threads, batch;
     bool skip_bad, help;
+    char **task_words; /* what lam_command_parse_with set aside: a command line of the task's options */
+    int task_word_count;
 };
 /* Parses argv into them and words; *done: --help was asked for and answered. */
 lam_status lam_command_parse(const struct lam_command *command, int argc, char **argv,
                              struct lam_command_options *options, const char **words, int capacity,
                              int *word_count, FILE *out, bool *done);
+/* The same, where options of tasks with LAM_OPTION_USE may stand among them; they go to task_words. */
+lam_status lam_command_parse_with(const struct lam_task *const *tasks, const struct lam_command *command,
+                                  int argc, char **argv, struct lam_command_options *options,
+                                  const char **words, int capacity, int *word_count, FILE *out, bool *done);
 void lam_command_options_free(struct lam_command_options *options);
 
 /* Writes `json` to `path` ("-": `out`); frees it. */

@@ -266,7 +266,7 @@ lam_status lam_config_check(const struct lam_config *config) {
         return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
     LAM_TRY(check_local_learning(config));
     if (!*config->model)
-        return lam_fail(LAM_ERR_INVALID, "--model is missing; say --model resnet20, or --recipe FILE");
+        return lam_fail(LAM_ERR_INVALID, "--model is missing; --help lists the networks; or give a --recipe FILE");
     if (config->threads && strcmp(config->devices, "auto") != 0)
         return lam_fail(LAM_ERR_INVALID,
                         "--threads: --devices %.100s says how many cores there are; use one of them",

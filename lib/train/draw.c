@@ -1,6 +1,7 @@
 /* Drawing, with a font of 5 x 7 dots. */
 #include "train/draw.h"
 
+#include <math.h>
 #include <string.h>
 
 /* One byte a row, from the top; bit 4 is the left dot. */
@@ -66,6 +67,43 @@ static void put(struct lam_image *to, int x, int y, uint32_t colour) {
 void lam_draw_fill(struct lam_image *to, int x, int y, int width, int height, uint32_t colour) {
     for (int j = y; j < y + height; j++)
         for (int i = x; i < x + width; i++) put(to, i, j, colour);
+}
+
+void lam_draw_frame(struct lam_image *to, int x, int y, int width, int height, int thickness,
+                    uint32_t colour) {
+    lam_draw_fill(to, x, y, width, thickness, colour);
+    lam_draw_fill(to, x, y + height - thickness, width, thickness, colour);
+    lam_draw_fill(to, x, y, thickness, height, colour);
+    lam_draw_fill(to, x + width - thickness, y, thickness, height, colour);
+}
+
+static void blend(struct lam_image *to, int x, int y, uint32_t colour, float cover) {
+    uint8_t *pixel = to->pixels + ((size_t)y * (size_t)to->width + (size_t)x) * (size_t)to->channels;
+    for (int c = 0; c < to->channels && c < 3; c++) {
+        float from = pixel[c], into = (float)(colour >> (16 - 8 * c) & 255);
+        pixel[c] = (uint8_t)(from + (into - from) * cover + 0.5f);
+    }
+}
+
+/* The pixels of 0 .. size - 1 that [low, high] touches; *end <= *begin if none. */
+static void pixel_range(float low, float high, int size, int *begin, int *end) {
+    *begin = low > 0 ? low < (float)size ? (int)low : size : 0;
+    *end = high < (float)size ? high > 0 ? (int)high + 1 : 0 : size;
+}
+
+void lam_draw_line(struct lam_image *to, float x0, float y0, float x1, float y1, float thickness,
+                   uint32_t colour) {
+    float dx = x1 - x0, dy = y1 - y0, squared = dx * dx + dy * dy, reach = 0.5f * thickness + 1;
+    int left, right, top, bottom;
+    pixel_range(fminf(x0, x1) - reach, fmaxf(x0, x1) + reach, to->width, &left, &right);
+    pixel_range(fminf(y0, y1) - reach, fmaxf(y0, y1) + reach, to->height, &top, &bottom);
+    for (int y = top; y < bottom; y++)
+        for (int x = left; x < right; x++) {
+            float px = (float)x + 0.5f - x0, py = (float)y + 0.5f - y0;
+            float along = squared > 0 ? fminf(fmaxf((px * dx + py * dy) / squared, 0), 1) : 0;
+            float cover = 0.5f * thickness + 0.5f - hypotf(px - along * dx, py - along * dy);
+            if (cover > 0) blend(to, x, y, colour, fminf(cover, 1));
+        }
 }
 
 /* Mean of the source pixels [x0, x1) x [y0, y1). */

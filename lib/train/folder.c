@@ -64,7 +64,7 @@ lam_status lam_folder_check(const char *path, bool resume) {
 static bool is_leftover(const char *name) {
     static const char *const files[] = {
         "config.ini.", "summary.json.", "last.safetensors.", "best.safetensors.", "epoch-",
-        "confusion.",  "report."};
+        "confusion.",  "report.",       "precision_recall.", "first-batch."};
     const char *mark = strstr(name, ".tmp-");
     if (!mark || !mark[5] || mark[5 + strspn(mark + 5, "0123456789")]) return false;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)

@@ -42,17 +42,27 @@ static void print_log(void *context, enum lam_log_level level, const char *text)
     fprintf(streams->err, "%s: %s%s\n", streams->program, level == LAM_LOG_WARNING ? "warning: " : "", text);
 }
 
-static lam_status print_help(const struct lam_settings *settings, FILE *out) {
-    char *text;
-    LAM_TRY(lam_options_help(&settings->options, &text));
-    fputs(text, out);
-    free(text);
+static void print_models(const struct lam_task *task, FILE *out) {
     fputs("\nModels:\n", out);
+    if (task->models) {
+        fputc(' ', out);
+        for (const char *const *name = task->models; *name; name++) fprintf(out, " %s", *name);
+        fputc('\n', out);
+        return;
+    }
     for (const struct lam_model_family *const *family = lam_model_families(); *family; family++) {
         fputc(' ', out);
         for (const char *const *name = (*family)->names; *name; name++) fprintf(out, " %s", *name);
         fprintf(out, "\n      %s\n", (*family)->help);
     }
+}
+
+static lam_status print_help(const struct lam_settings *settings, FILE *out) {
+    char *text;
+    LAM_TRY(lam_options_help(&settings->options, &text));
+    fputs(text, out);
+    free(text);
+    print_models(settings->task, out);
     fputs("\nData formats:\n", out);
     for (const struct lam_dataset_format *const *format = lam_dataset_formats(); *format; format++)
         fprintf(out, "  %-10s %s\n", (*format)->name, (*format)->help);

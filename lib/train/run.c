@@ -162,7 +162,20 @@ static void give_back(void *loader, struct lam_batch *batch) {
     lam_loader_release(loader, batch);
 }
 
+/* first-batch.png, of the first step of a run. */
+static lam_status draw_batch(struct run *run, const struct lam_batch *batch) {
+    struct lam_image mosaic = {0};
+    if (!batch || !run->head || !run->task->draw_batch || run->handed_in > 0) return LAM_OK;
+    LAM_TRY(run->task->draw_batch(run->state, run->devices[0], batch, &mosaic));
+    char *path = lam_folder_file(&run->folder, "first-batch.png");
+    lam_status status = path ? lam_image_save_png(path, &mosaic) : lam_no_memory();
+    free(path);
+    lam_image_free(&mosaic);
+    return status;
+}
+
 static lam_status train_batch(struct run *run, struct lam_loader *loader, struct lam_batch *batch) {
+    LAM_TRY(draw_batch(run, batch));
     float rate = lam_schedule_at(&run->schedule, run->handed_in);
     LAM_TRY(lam_pipeline_train(run->pipeline, batch, give_back, loader, rate, run->handed_in));
     if (!lam_pipeline_announced(run->pipeline)) run->handed_in++;
@@ -251,13 +264,14 @@ static bool stop_asked_in(const void *run) {
 
 /* With the weights' average, if there is one. */
 static lam_status evaluate(struct run *run) {
-    struct lam_evaluation evaluation = {.task = run->task,
-                                        .state = run->state,
-                                        .pipeline = run->pipeline,
-                                        .batch = (int)run->config->batch,
-                                        .config = run->config,
-                                        .stop = stop_asked_in,
-                                        .context = run};
+    struct lam_evaluation evaluation = {
+        .task = run->task,
+        .state = run->state,
+        .pipeline = run->pipeline,
+        .batch = lam_network_eval_batch(run->task->network(run->state), (int)run->config->batch),
+        .config = run->config,
+        .stop = stop_asked_in,
+        .context = run};
     struct lam_score scores[LAM_MAX_SCORES];
     int count = 0;
     lam_progress_pause(run->progress, "evaluating ...");

@@ -68,7 +68,7 @@ static size_t data_bytes(const struct run *run) {
     int batch = (int)run->config->batch, prefetch = (int)run->config->prefetch, count;
     const struct lam_field *fields = run->task->eval_fields(run->state, &count);
     size_t training = lam_forecast_loader(network->fields, network->field_count, batch, prefetch);
-    size_t evaluation = lam_forecast_loader(fields, count, batch, prefetch);
+    size_t evaluation = lam_forecast_loader(fields, count, lam_network_eval_batch(network, batch), prefetch);
     return training > evaluation ? training : evaluation;
 }
 

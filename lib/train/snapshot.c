@@ -31,7 +31,7 @@ static lam_status each_array(const struct lam_block *block, visit_array visit, v
     int state_count = lam_optimizer_state_names(&lam_block_options(block)->optimizer, states);
     for (int i = 0; i < lam_params_size(params); i++) {
         const struct lam_param *param = lam_params_get(params, i);
-        LAM_TRY(visit(context, param->name, param, weight(params, param)));
+        if (!param->values) LAM_TRY(visit(context, param->name, param, weight(params, param)));
     }
     for (int s = 0; s < state_count; s++)
         for (int i = 0; i < lam_params_size(params); i++) {
@@ -290,6 +290,7 @@ lam_status lam_snapshot_weights(const struct lam_checkpoint *c, struct lam_block
     struct lam_params *params = lam_block_params(block);
     for (int i = 0; i < lam_params_size(params); i++) {
         const struct lam_param *param = lam_params_get(params, i);
+        if (param->values) continue; /* a constant is there already */
         char *average = ema && !param->buffer ? state_name("ema", param->name) : NULL;
         bool use = average && lam_checkpoint_find(c, average) >= 0;
         lam_status status =

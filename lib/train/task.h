@@ -30,10 +30,20 @@ struct lam_score {
 };
 enum { LAM_MAX_SCORES = 8 };
 
+/* Asks a finished network: one sample of any shape. The values are those of field 0 in host memory, f32; the answer is the evaluation
+ * output `output`, `count` floats of it. A shape that it was not asked for just before takes a while to compile. */
+struct lam_asker {
+    void *context;
+    lam_status (*ask)(void *context, struct lam_shape shape, const float *values, const char *output,
+                      float *answer, size_t count);
+};
+
 struct lam_task {
     const char *name;    /* "classify" */
     const char *program; /* "classify-train" */
     const char *help;    /* one line */
+    /* Its networks, for --help, NULL-terminated; NULL: those of lib/nn. */
+    const char *const *models;
 
     /* Its own options. config_size: bytes of the struct that they are kept in. */
     const struct lam_option *options;
@@ -51,14 +61,19 @@ struct lam_task {
 
     const struct lam_network *(*network)(const void *state);
 
-    /* Data. Samples of a split, and one of them into the fields of network(), or of eval_fields, of which
-     * field 0 is the same. */
+    /* Data. Samples of a split, and one of them into the fields of network(), or of eval_fields. An epoch of training has as
+     * many samples as the task says; of evaluation, they may be pieces of what is evaluated. */
     int64_t (*samples)(const void *state, enum lam_split split);
     uint64_t (*data_hash)(const void *state, enum lam_split split); /* lam_dataset_hash of what is in use */
     const struct lam_field *(*eval_fields)(const void *state, int *count);
     lam_status (*fill_train)(void *state, const struct lam_fill *at, void *const *data);
     lam_status (*fill_eval)(void *state, const struct lam_fill *at, void *const *data);
     const char *(*describe)(const void *state, enum lam_split split, int64_t index, char *text, size_t size);
+
+    /* Training: a picture of a batch as the network sees it, with its targets; NULL where there is none. The device is that
+     * of the batch. */
+    lam_status (*draw_batch)(void *state, struct lam_device *device, const struct lam_batch *batch,
+                             struct lam_image *mosaic);
 
     /* Training: a number in 0..1 of the last step for the progress bar; NULL where there is none. */
     const char *step_score_name; /* "accuracy" */
@@ -81,9 +96,16 @@ struct lam_task {
      * lam_block_evaluate, what was predicted for it: text for people, JSON, a picture to save (width 0:
      * none).
      */
-    lam_status (*load)(void *state, const char *path, void *data);
+    lam_status (*load)(void *state, const char *path, void *data); /* NULL: see predict_image */
     lam_status (*predict)(void *state, const struct lam_block *block, int row, const char *path, FILE *table,
                           json_t **json, struct lam_image *picture);
+
+    /* Instead of the two, where an image is not one row of a batch; and where evaluation of a finished network can be more
+     * exact than in training, one sample of the data set (between eval_begin and eval_end). NULL: as above. */
+    lam_status (*predict_image)(void *state, const struct lam_asker *asker, const char *path, FILE *table,
+                                json_t **json, struct lam_image *picture);
+    lam_status (*eval_image)(void *state, const struct lam_asker *asker, int64_t index);
+    int64_t (*images)(const void *state); /* that eval_image is called for: 0 .. images - 1 */
 };
 
 #endif

@@ -66,6 +66,8 @@ static lam_status read_settings(struct lam_trained *t, const struct lam_trained_
     LAM_TRY(set_text(settings, "memory-limit", options->memory_limit));
     LAM_TRY(set_text(settings, "data", options->data));
     if (options->data && *options->data) LAM_TRY(lam_options_set(&settings->options, "val", ""));
+    if (options->word_count > 1)
+        LAM_TRY(lam_options_parse(&settings->options, options->word_count, options->words, NULL, 0, NULL));
     struct lam_config *config = &settings->config;
     config->threads = options->threads;
     config->blocks = 1; /* however it was trained, it is used in one piece */
@@ -74,7 +76,6 @@ static lam_status read_settings(struct lam_trained *t, const struct lam_trained_
     if (options->batch) config->batch = options->batch;
     config->on_bad = options->skip_bad ? LAM_ON_BAD_SKIP : LAM_ON_BAD_STOP;
     config->overfit_batch = false;
-    t->batch = (int)config->batch;
     return LAM_OK;
 }
 
@@ -92,21 +93,18 @@ static lam_status evaluated(void *context, struct lam_block *block, const struct
     return t->task->eval_batch(t->state, block, batch);
 }
 
-static lam_status open_block(struct lam_trained *t, const struct lam_trained_options *options) {
-    const struct lam_network *network = t->task->network(t->state);
-    LAM_TRY(
-        lam_tuning_record_open(LAM_TUNING_RECORD, t->device, "", t->settings.recorded, false, &t->tuning));
+static lam_status open_block(struct lam_trained *t) {
+    const struct lam_network *network = &t->network;
     struct lam_block_options block = {.network = network,
                                       .last = network->units - 1,
-                                      .batch = t->batch,
+                                      .batch = (int)t->settings.config.batch,
                                       .evaluation_only = true,
                                       .precision = t->settings.config.precision ? LAM_BF16 : LAM_F32,
                                       .tuning = t->tuning};
     LAM_TRY(lam_block_create(&block, t->device, &t->block));
-    int count;
-    const struct lam_field *fields = t->task->eval_fields(t->state, &count);
-    size_t data = lam_forecast_loader(fields, count, t->batch,
-                                      options->use == LAM_USE_EVAL ? (int)t->settings.config.prefetch : 1);
+    bool loader = t->options.use == LAM_USE_EVAL && !t->task->eval_image;
+    size_t data = lam_forecast_loader(network->eval_fields, network->eval_field_count, t->batch,
+                                      loader ? (int)t->settings.config.prefetch : 1);
     struct lam_pipeline_options pipeline = {
         .blocks = &t->block, .block_count = 1, .queue = 1, .context = t, .evaluated = evaluated};
     LAM_TRY(lam_pipeline_create(&pipeline, &t->pipeline));
@@ -114,24 +112,70 @@ static lam_status open_block(struct lam_trained *t, const struct lam_trained_opt
     LAM_TRY(lam_forecast_check(&forecast, 1));
     LAM_TRY(lam_pipeline_allocate(t->pipeline));
     LAM_TRY(lam_pipeline_start(t->pipeline, 0, true));
-    return lam_snapshot_weights(t->file, t->block, !options->raw);
+    return lam_snapshot_weights(t->file, t->block, !t->options.raw);
+}
+
+static void close_block(struct lam_trained *t) {
+    if (t->input) lam_device_free(t->device, t->input);
+    t->input = NULL;
+    lam_pipeline_destroy(t->pipeline);
+    lam_block_destroy(t->block);
+    t->pipeline = NULL;
+    t->block = NULL;
+}
+
+static lam_status open_network(struct lam_trained *t) {
+    t->network = *t->task->network(t->state);
+    memcpy(t->fields, t->network.eval_fields, (size_t)t->network.eval_field_count * sizeof *t->fields);
+    t->network.eval_fields = t->fields;
+    t->batch = lam_network_eval_batch(&t->network, (int)t->settings.config.batch);
+    LAM_TRY(
+        lam_tuning_record_open(LAM_TUNING_RECORD, t->device, "", t->settings.recorded, false, &t->tuning));
+    bool asked =
+        t->options.use == LAM_USE_EVAL ? t->task->eval_image != NULL : t->task->predict_image != NULL;
+    return asked ? LAM_OK : open_block(t); /* what is asked says the shape itself */
+}
+
+lam_status lam_trained_shape(struct lam_trained *t, struct lam_shape shape, int batch) {
+    if (t->block && t->batch == batch && lam_shape_equal(t->fields[0].shape, shape)) return LAM_OK;
+    close_block(t);
+    t->fields[0].shape = shape;
+    t->network.eval_batch = t->batch = batch;
+    return open_block(t);
+}
+
+static lam_status ask(void *context, struct lam_shape shape, const float *values, const char *output,
+                      float *answer, size_t count) {
+    struct lam_trained *t = context;
+    size_t bytes = (size_t)lam_shape_count(shape) * sizeof *values;
+    LAM_TRY(lam_trained_shape(t, shape, 1));
+    if (!t->input) LAM_TRY(lam_device_alloc(t->device, LAM_MEMORY_DATA, bytes, &t->input));
+    LAM_TRY(lam_device_upload(t->device, t->input, values, bytes));
+    struct lam_batch batch = {.count = 1, .data = {t->input}};
+    LAM_TRY(lam_block_evaluate(t->block, &batch, NULL));
+    return lam_program_read(lam_block_program(t->block, LAM_BLOCK_EVAL), output, answer,
+                            count * sizeof *answer);
+}
+
+struct lam_asker lam_trained_asker(struct lam_trained *trained) {
+    return (struct lam_asker){.context = trained, .ask = ask};
 }
 
 lam_status lam_trained_open(const struct lam_task *const *tasks, const char *path,
                             const struct lam_trained_options *options, struct lam_trained *trained) {
     memset(trained, 0, sizeof *trained);
+    trained->options = *options;
     LAM_TRY(open_file(trained, path));
     LAM_TRY(find_task(trained, tasks));
     LAM_TRY(read_settings(trained, options));
     LAM_TRY(open_device(trained));
     LAM_TRY(trained->task->open(&trained->settings.config, trained->settings.own, options->use, trained->file,
                                 &trained->state));
-    return open_block(trained, options);
+    return open_network(trained);
 }
 
 void lam_trained_close(struct lam_trained *trained) {
-    lam_pipeline_destroy(trained->pipeline);
-    lam_block_destroy(trained->block);
+    close_block(trained);
     lam_tuning_destroy(trained->tuning);
     lam_device_close(trained->device);
     if (trained->state) trained->task->close(trained->state);

@@ -77,9 +77,9 @@ static double worst_difference(void) {
     return worst;
 }
 
-static void vit_is_trained_as_one_piece(void **state) {
-    (void)state;
-    struct rig_options whole = {.model = "vit-micro", .method = "dgl", .blocks = 1, .devices = 1};
+static void check_one_piece(bool taps) {
+    struct rig_options whole = {
+        .model = "vit-micro", .method = "dgl", .blocks = 1, .devices = 1, .taps = taps};
     train(&whole);
     keep();
     float loss = rig.losses[0];
@@ -91,6 +91,7 @@ static void vit_is_trained_as_one_piece(void **state) {
                                               .method = "dgl",
                                               .blocks = blocks,
                                               .devices = blocks,
+                                              .taps = taps,
                                               .schedule = (enum lam_pipeline_schedule)schedule,
                                               .micro_batches = micro,
                                               .longest_delay = micro == 4 ? 500 : 0};
@@ -105,6 +106,17 @@ static void vit_is_trained_as_one_piece(void **state) {
                 rig_close(&rig);
             }
     forget();
+}
+
+static void vit_is_trained_as_one_piece(void **state) {
+    (void)state;
+    check_one_piece(false);
+}
+
+/* Gradients come back through blocks that taps only pass. */
+static void taps_are_trained_as_one_piece(void **state) {
+    (void)state;
+    check_one_piece(true);
 }
 
 /* Batch norm sees micro-batches, but the order of work changes nothing: both schedules and any delays agree to the bit. */
@@ -151,6 +163,7 @@ static void errors_stop_all(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vit_is_trained_as_one_piece),
+        cmocka_unit_test(taps_are_trained_as_one_piece),
         cmocka_unit_test(schedules_agree),
         cmocka_unit_test(errors_stop_all),
     };

@@ -107,6 +107,36 @@ static void vit_bf16(void **state) {
     check_network("vit-micro", "dgl", LAM_BF16);
 }
 
+/* Taps travel beside activations, through blocks that do not look at them. */
+static void taps(void **state) {
+    (void)state;
+    for (int blocks = 1; blocks <= 8; blocks *= 2) {
+        struct rig_options options = {.model = "resnet20", .method = "glcan", .blocks = blocks, .taps = true};
+        check_blocks(options);
+        options.precision = LAM_BF16;
+        if (blocks == 4) check_blocks(options);
+    }
+    check_blocks((struct rig_options){.model = "vit-micro", .method = "dgl", .blocks = 4, .taps = true});
+}
+
+/* They reach what reads them; what lies before stays as it is, since no gradient comes back through them. */
+static void taps_matter(void **state) {
+    (void)state;
+    struct rig_options options = {
+        .model = "resnet20", .method = "dgl", .blocks = 4, .devices = 2, .taps = true};
+    size_t bytes, plain_bytes;
+    void *with = train(&options, STEPS, &bytes);
+    float first = rig.losses[0], last = rig.losses[3];
+    options.taps = false;
+    void *plain = train(&options, STEPS, &plain_bytes);
+    assert_true(bytes > plain_bytes); /* the image's convolution */
+    assert_true(rig.losses[0] == first);
+    assert_true(fabsf(rig.losses[3] - last) > 1e-4f);
+    assert_memory_equal(with, plain, 4096); /* of the first block */
+    free(with);
+    free(plain);
+}
+
 /* Twins that follow with a lag follow the same versions whatever the timing. */
 static void lags(void **state) {
     (void)state;
@@ -203,10 +233,20 @@ static void twins_matter(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resnet_dgl),       cmocka_unit_test(resnet_glcan),  cmocka_unit_test(vit_dgl),
-        cmocka_unit_test(vit_glcan),        cmocka_unit_test(resnet_bf16),   cmocka_unit_test(vit_bf16),
-        cmocka_unit_test(vit_eight_blocks), cmocka_unit_test(resnet_stages), cmocka_unit_test(lags),
-        cmocka_unit_test(resume),           cmocka_unit_test(resume_lag),    cmocka_unit_test(evaluation),
+        cmocka_unit_test(resnet_dgl),
+        cmocka_unit_test(resnet_glcan),
+        cmocka_unit_test(vit_dgl),
+        cmocka_unit_test(vit_glcan),
+        cmocka_unit_test(resnet_bf16),
+        cmocka_unit_test(vit_bf16),
+        cmocka_unit_test(vit_eight_blocks),
+        cmocka_unit_test(resnet_stages),
+        cmocka_unit_test(lags),
+        cmocka_unit_test(taps),
+        cmocka_unit_test(taps_matter),
+        cmocka_unit_test(resume),
+        cmocka_unit_test(resume_lag),
+        cmocka_unit_test(evaluation),
         cmocka_unit_test(twins_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,9 +31,11 @@ struct bench {
     bool may_cut[MOST_UNITS];
 };
 
-static void open_bench(struct bench *b, const char *model, const char *method, int devices, int depth) {
+static void open_bench(struct bench *b, const char *model, const char *method, int devices, int depth,
+                       bool taps) {
     memset(b, 0, sizeof *b);
-    rig_open(&b->rig, &(struct rig_options){.model = model, .method = "dgl", .blocks = 1, .devices = 1});
+    struct rig_options rig = {.model = model, .method = "dgl", .blocks = 1, .devices = 1, .taps = taps};
+    rig_open(&b->rig, &rig);
     OK(lam_device_open("cpu:0", 0, &b->devices[0]));
     OK(lam_device_open("cpu:1", 0, &b->devices[1]));
     OK(lam_tuning_create(LAM_TUNING_FIXED, &b->tuning));
@@ -166,11 +168,15 @@ static void test_search(void **state) {
     static const struct {
         const char *model, *method;
         int devices, depth;
-    } cases[] = {{"resnet20", "dgl", 1, 1}, {"resnet20", "glcan", 2, 1}, {"vit-micro", "dgl", 2, 1}};
+        bool taps;
+    } cases[] = {{"resnet20", "dgl", 1, 1, false},
+                 {"resnet20", "glcan", 2, 1, false},
+                 {"vit-micro", "dgl", 2, 1, false},
+                 {"resnet20", "dgl", 2, 1, true}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct bench b;
         static struct table table;
-        open_bench(&b, cases[i].model, cases[i].method, cases[i].devices, cases[i].depth);
+        open_bench(&b, cases[i].model, cases[i].method, cases[i].devices, cases[i].depth, cases[i].taps);
         fill_table(&b, &table);
         compare_searches(&b, &table, 0);
         compare_searches(&b, &table, 3);
@@ -211,12 +217,12 @@ static void check_chain(struct bench *b, const size_t *limits) {
  * assumes the most of them. */
 static void test_chain(void **state) {
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         struct bench b;
         struct lam_fit *fit;
         struct lam_partition cut;
         size_t least;
-        open_bench(&b, "resnet20", i ? "glcan" : "dgl", i < 2 ? 1 : 2, i);
+        open_bench(&b, "resnet20", i ? "glcan" : "dgl", i < 2 ? 1 : 2, i, i == 3);
         OK(lam_fit_create(&b.options, &b.problem, &fit));
         OK(lam_fit_smallest(fit, 0, &least, &cut));
         lam_fit_destroy(fit);
@@ -231,7 +237,7 @@ static void test_too_little(void **state) {
     struct bench b;
     struct lam_chain chain;
     struct lam_device *device;
-    open_bench(&b, "resnet20", "dgl", 1, 1);
+    open_bench(&b, "resnet20", "dgl", 1, 1, false);
     OK(lam_device_open("cpu:0", 100000, &device));
     b.options.devices = &device;
     assert_int_equal(lam_chain_create(&b.options, &chain), LAM_ERR_MEMORY_LIMIT);

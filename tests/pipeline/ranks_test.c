@@ -126,10 +126,11 @@ static void *train_here(const struct rank *as, size_t *bytes) {
     return alone.state;
 }
 
-static void check(const char *model, const char *method, int most_blocks) {
+static void check(const char *model, const char *method, int most_blocks, bool taps) {
     static const int queues[] = {1, 2, 8};
     for (int blocks = 2; blocks <= most_blocks; blocks *= 2) {
-        struct rank as = {.options = {.model = model, .method = method, .blocks = blocks}, .to = STEPS};
+        struct rank as = {.options = {.model = model, .method = method, .blocks = blocks, .taps = taps},
+                          .to = STEPS};
         size_t bytes, got;
         void *reference = train_here(&as, &bytes);
         for (int ranks = 2; ranks <= 4 && ranks <= blocks; ranks *= 2)
@@ -149,15 +150,20 @@ static void check(const char *model, const char *method, int most_blocks) {
 
 static void resnet_dgl(void **state) {
     (void)state;
-    check("resnet20", "dgl", 4);
+    check("resnet20", "dgl", 4, false);
 }
 static void resnet_glcan(void **state) {
     (void)state;
-    check("resnet20", "glcan", 8);
+    check("resnet20", "glcan", 8, false);
 }
 static void vit_glcan(void **state) {
     (void)state;
-    check("vit-micro", "glcan", 4);
+    check("vit-micro", "glcan", 4, false);
+}
+
+static void taps(void **state) {
+    (void)state;
+    check("resnet20", "dgl", 4, true);
 }
 
 /* Evaluation between steps, and ranks that go on where others stopped. */
@@ -262,9 +268,13 @@ static void waits_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resnet_dgl), cmocka_unit_test(resnet_glcan),
-        cmocka_unit_test(vit_glcan),  cmocka_unit_test(evaluation_and_resume),
-        cmocka_unit_test(one_error),  cmocka_unit_test(wrong_number),
+        cmocka_unit_test(resnet_dgl),
+        cmocka_unit_test(resnet_glcan),
+        cmocka_unit_test(vit_glcan),
+        cmocka_unit_test(taps),
+        cmocka_unit_test(evaluation_and_resume),
+        cmocka_unit_test(one_error),
+        cmocka_unit_test(wrong_number),
         cmocka_unit_test(waits_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,8 +32,41 @@ static lam_value build_output(void *task, struct lam_graph *graph, lam_value log
     return classify_output(graph, logits, inputs[1], 0, false);
 }
 
-static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs,
+                                  const lam_value *taps) {
+    (void)taps;
     return build_output(task, graph, classify_local_logits(graph, x, RIG_CLASSES), inputs);
+}
+
+/* ---- taps ---- */
+
+/* ResNet-20: two skips within a stage, one over a border of the paper's cuts at least, and the image into the last unit. ViT: two
+ * skips that are on their way together. */
+static const struct lam_tap resnet_taps[] = {{"early", 0, 3}, {"middle", 4, 6}, {"image", -1, 9}};
+static const struct lam_tap vit_taps[] = {{"first", 0, 3}, {"second", 1, 4}};
+
+static lam_value build_tapped_unit(void *context, struct lam_graph *graph, int unit, lam_value x,
+                                   const lam_value *taps) {
+    const struct lam_model *model = context;
+    bool vit = strncmp(model->name, "vit", 3) == 0;
+    for (int t = 0; t < (vit ? 2 : 3); t++) {
+        const struct lam_tap *tap = vit ? &vit_taps[t] : &resnet_taps[t];
+        if (tap->to != unit) continue;
+        lam_value skip = taps[t];
+        if (tap->from < 0) {
+            struct lam_conv_spec spec = {.out = 64, .kernel = 3, .stride = 4, .pad = 1};
+            skip = lam_conv(graph, skip, "image.conv", spec);
+        }
+        x = lam_add(graph, x, skip);
+    }
+    return lam_model_build_unit(model, graph, unit, x);
+}
+
+static void add_taps(struct rig *rig) {
+    bool vit = strncmp(rig->model->name, "vit", 3) == 0;
+    rig->network.taps = vit ? vit_taps : resnet_taps;
+    rig->network.tap_count = vit ? 2 : 3;
+    rig->network.build_unit = build_tapped_unit;
 }
 
 /* ---- callbacks ---- */
@@ -102,6 +135,7 @@ void rig_open(struct rig *rig, const struct rig_options *options) {
     rig->network.field_count = 2;
     rig->network.build_output = build_output;
     rig->network.build_local_head = build_local_head;
+    if (options->taps) add_taps(rig);
     int lanes = options->lanes ? options->lanes : 1;
     for (int d = 0; d < rig->options.devices; d++) {
         char name[32];

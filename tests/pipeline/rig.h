@@ -14,6 +14,7 @@ struct rig_options {
     enum lam_pipeline_schedule schedule;
     int queue;
     int micro_batches; /* gpipe, 1f1b */
+    bool taps;         /* skips over several units, across borders */
     unsigned longest_delay;
     enum lam_dtype precision;
     struct lam_aux_options aux;

@@ -6,13 +6,18 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "local/stage.h"
 #include "tasks/classify/heads.h"
+#include "train/checkpoint.h"
+#include "train/snapshot.h"
 
 enum { BATCH = 6, TAIL = 2, SIZE = 8, CLASSES = 3, PIXELS = SIZE * SIZE };
+
+static const float constant[3] = {1, -2, 0.5f};
 
 static const char *unit_name(void *context, int unit, char *text, size_t size) {
     (void)context;
@@ -20,13 +25,16 @@ static const char *unit_name(void *context, int unit, char *text, size_t size) {
     return text;
 }
 
-static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x) {
+static lam_value build_unit(void *context, struct lam_graph *graph, int unit, lam_value x,
+                            const lam_value *taps) {
     (void)context;
+    (void)taps;
     if (unit == 0) {
         x = lam_conv(graph, x, "stem.conv", (struct lam_conv_spec){.out = 4, .kernel = 3, .pad = 1});
         return lam_relu(graph, lam_batch_norm(graph, x, "stem.bn"));
     }
     x = lam_global_avg_pool(graph, x);
+    lam_constant(graph, "head.constant", LAM_SHAPE(3), constant);
     return lam_linear(graph, x, "head.fc", (struct lam_linear_spec){.out = CLASSES, .bias = true});
 }
 
@@ -137,6 +145,47 @@ static void evaluation_changes_nothing(void **state) {
     for (int i = 0; i < BATCH * CLASSES; i++) assert_true(isfinite(logits[i]));
 }
 
+/* A file of all tensors of ones, but for one. */
+static void write_checkpoint(const struct lam_params *params, const char *path, const char *but) {
+    struct lam_checkpoint_writer *w;
+    const float ones[64] = {1};
+    assert_int_equal(lam_checkpoint_create(path, &w), LAM_OK);
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < lam_params_size(params); i++) {
+            const struct lam_param *param = lam_params_get(params, i);
+            if (!strcmp(param->name, but)) continue;
+            assert_true(param->count <= 64);
+            lam_status status = pass == 0
+                                    ? lam_checkpoint_declare(w, param->name, LAM_F32, param->shape)
+                                    : lam_checkpoint_write(w, ones, (size_t)param->count * sizeof *ones);
+            assert_int_equal(status, LAM_OK);
+        }
+    assert_int_equal(lam_checkpoint_commit(w), LAM_OK);
+}
+
+/* Weights come from a checkpoint, constants do not. */
+static void constants_stay(void **state) {
+    struct fixture *f = *state;
+    const struct lam_params *params = lam_block_params(f->block);
+    char path[] = "/tmp/lamina-block-XXXXXX";
+    int fd = mkstemp(path), at = lam_params_find(params, "head.constant");
+    struct lam_checkpoint *c;
+    float read[3];
+    assert_true(fd >= 0 && at >= 0);
+    close(fd);
+    write_checkpoint(params, path, "head.constant");
+    assert_int_equal(lam_checkpoint_open(path, &c), LAM_OK);
+    assert_int_equal(lam_snapshot_weights(c, f->block, false), LAM_OK);
+    lam_checkpoint_close(c);
+    assert_int_equal(lam_params_read(params, at, read), LAM_OK);
+    assert_memory_equal(read, constant, sizeof constant);
+    write_checkpoint(params, path, "stem.bn.running_mean");
+    assert_int_equal(lam_checkpoint_open(path, &c), LAM_OK);
+    assert_int_equal(lam_snapshot_weights(c, f->block, false), LAM_ERR_FORMAT);
+    lam_checkpoint_close(c);
+    unlink(path);
+}
+
 /* Trains a step that must fail; checks the error and that no weight moved. */
 static void expect_blame(struct fixture *f, const char *text) {
     struct lam_params *params = lam_block_params(f->block);
@@ -169,7 +218,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(forecast_is_measured), TEST(learns),           TEST(evaluation_changes_nothing),
-        TEST(names_the_tensor),     TEST(names_the_sample),
+        TEST(constants_stay),       TEST(names_the_tensor), TEST(names_the_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
