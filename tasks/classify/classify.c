@@ -48,80 +48,26 @@ static lam_status check(const struct lam_config *config, const void *own) {
 
 /* ---- data ---- */
 
-static void tell_left_out(const struct lam_dataset *set, const char *text, enum lam_split split) {
-    if (set->left_out)
-        lam_log(LAM_LOG_NOTICE, "%s: %lld of %lld %s samples left out; lamina check --data %s lists them",
-                text, (long long)set->left_out, (long long)(set->left_out + set->count),
-                split == LAM_SPLIT_TRAIN ? "training" : "validation", text);
-}
-
 static lam_status open_set(const struct classify *c, const char *text, enum lam_split split,
                            struct lam_dataset **set) {
-    struct lam_dataset_options dataset = {.seed = (uint64_t)c->config->seed,
-                                          .image_size = (int)c->own->image_size,
-                                          .skip_bad = c->config->on_bad == LAM_ON_BAD_SKIP};
-    lam_status status = lam_dataset_open(text, split, &dataset, set);
-    if (status != LAM_OK) return lam_fail_in(status, text == c->config->val ? "--val" : "--data");
-    tell_left_out(*set, text, split);
-    if ((*set)->classes > 0) return LAM_OK;
+    struct lam_dataset_options asked = {.image_size = (int)c->own->image_size};
+    LAM_TRY(task_open_set(c->config, asked, text, split, set));
+    if ((*set)->classes > 0 && !(*set)->has_boxes) return LAM_OK;
+    bool boxes = (*set)->has_boxes;
     lam_dataset_close(*set);
     *set = NULL;
-    return lam_fail(LAM_ERR_UNSUPPORTED, "%s: has no class labels to train on", text);
-}
-
-/* Names that say more than the number of the class. */
-static bool has_names(char *const *names, int count) {
-    char number[16];
-    for (int i = 0; names && i < count; i++) {
-        snprintf(number, sizeof number, "%d", i);
-        if (strcmp(names[i], number) != 0) return true;
-    }
-    return false;
-}
-
-/* The classes of the data `text` against the network's. */
-static lam_status compare_classes(const char *text, char *const *names, int classes, char *const *own,
-                                  int own_classes) {
-    if (classes != own_classes)
-        return lam_fail(LAM_ERR_INVALID, "%s: has %d classes, the network has %d", text, classes,
-                        own_classes);
-    if (!has_names(names, classes) || !has_names(own, classes)) return LAM_OK;
-    for (int i = 0; i < classes; i++)
-        if (strcmp(names[i], own[i]) != 0)
-            return lam_fail(LAM_ERR_INVALID, "%s: class %d is '%s' there, '%s' in the network", text, i,
-                            names[i], own[i]);
-    return LAM_OK;
+    return lam_fail(LAM_ERR_UNSUPPORTED, "%s: has %s", text,
+                    boxes ? "boxes instead of class labels; detect-train learns from them"
+                          : "no class labels to train on");
 }
 
 static lam_status check_same_classes(const struct classify *c, const struct lam_dataset *set,
                                      const char *text) {
-    return compare_classes(text, set->class_names, set->classes, c->names, c->classes);
-}
-
-/* Checkpoints and logs are JSON, so a name must be UTF-8. */
-static lam_status check_name(const struct classify *c, const char *name) {
-    json_t *text = json_string(name);
-    bool good = text != NULL;
-    json_decref(text);
-    if (good) return LAM_OK;
-    return lam_fail(LAM_ERR_UNSUPPORTED, "%s: the class name '%s' is not UTF-8; rename the class",
-                    c->config->data, name);
-}
-
-static lam_status copy_names(struct classify *c, const struct lam_dataset *set) {
-    c->names = calloc((size_t)c->classes, sizeof *c->names);
-    if (!c->names) return lam_no_memory();
-    for (int i = 0; i < c->classes; i++) {
-        c->names[i] = set->class_names ? strdup(set->class_names[i]) : lam_format("%d", i);
-        if (!c->names[i]) return lam_no_memory();
-        LAM_TRY(check_name(c, c->names[i]));
-    }
-    return LAM_OK;
+    return task_classes_compare(text, set->class_names, set->classes, &c->classes);
 }
 
 /* Classes, channels, size and normalisation as the training set has them. */
 static lam_status learn_from_set(struct classify *c, struct lam_dataset *set) {
-    c->classes = set->classes;
     c->channels = set->channels;
     c->size = (int)c->own->image_size;
     if (!c->size) c->size = set->width == set->height ? set->width : 0;
@@ -131,21 +77,14 @@ static lam_status learn_from_set(struct classify *c, struct lam_dataset *set) {
     if (!(set->deviation[0] > 0)) LAM_TRY(lam_dataset_measure(set, 2000));
     memcpy(c->mean, set->mean, sizeof c->mean);
     memcpy(c->deviation, set->deviation, sizeof c->deviation);
-    return copy_names(c, set);
+    return task_classes_of(set, c->config->data, &c->classes);
 }
 
 /* ---- what a checkpoint keeps beside the weights ---- */
 
 static lam_status save(const void *state, struct lam_checkpoint_writer *writer) {
     const struct classify *c = state;
-    json_t *names = json_array();
-    for (int i = 0; i < c->classes; i++) json_array_append_new(names, json_string(c->names[i]));
-    char *text = json_dumps(names, JSON_COMPACT);
-    json_decref(names);
-    if (!text) return lam_no_memory();
-    lam_status status = lam_checkpoint_text(writer, "class_names", text);
-    free(text);
-    LAM_TRY(status);
+    LAM_TRY(task_classes_save(&c->classes, writer));
     char input[256];
     snprintf(input, sizeof input, "%d %d %.9g %.9g %.9g %.9g %.9g %.9g", c->channels, c->size,
              (double)c->mean[0], (double)c->mean[1], (double)c->mean[2], (double)c->deviation[0],
@@ -153,46 +92,9 @@ static lam_status save(const void *state, struct lam_checkpoint_writer *writer) 
     return lam_checkpoint_text(writer, "input", input);
 }
 
-static void free_names(char **names, int count) {
-    for (int i = 0; names && i < count; i++) free(names[i]);
-    free(names);
-}
-
-static lam_status copy_texts(const json_t *texts, char **names) {
-    size_t index;
-    json_t *text;
-    json_array_foreach(texts, index, text) {
-        const char *name = json_string_value(text);
-        names[index] = name ? strdup(name) : lam_format("%d", (int)index);
-        if (!names[index]) return lam_no_memory();
-    }
-    return LAM_OK;
-}
-
-static lam_status read_names(const struct lam_checkpoint *from, char ***names, int *classes) {
-    const char *text = lam_checkpoint_find_text(from, "class_names");
-    json_t *texts = text ? json_loads(text, 0, NULL) : NULL;
-    size_t count = json_array_size(texts);
-    if (count < 1 || count > 1000000) {
-        json_decref(texts);
-        return lam_fail(LAM_ERR_FORMAT, "%s: has no valid 'class_names'; it is not of classify-train",
-                        lam_checkpoint_path(from));
-    }
-    char **read = calloc(count, sizeof *read);
-    lam_status status = read ? copy_texts(texts, read) : lam_no_memory();
-    json_decref(texts);
-    if (status != LAM_OK) {
-        free_names(read, (int)count);
-        return status;
-    }
-    *names = read;
-    *classes = (int)count;
-    return LAM_OK;
-}
-
 static lam_status learn_from_checkpoint(struct classify *c, const struct lam_checkpoint *from) {
     const char *text = lam_checkpoint_find_text(from, "input");
-    LAM_TRY(read_names(from, &c->names, &c->classes));
+    LAM_TRY(task_classes_read(from, lam_task_classify.program, &c->classes));
     int got = text ? sscanf(text, "%d %d %f %f %f %f %f %f", &c->channels, &c->size, &c->mean[0], &c->mean[1],
                             &c->mean[2], &c->deviation[0], &c->deviation[1], &c->deviation[2])
                    : 0;
@@ -207,11 +109,10 @@ static lam_status learn_from_checkpoint(struct classify *c, const struct lam_che
 
 /* A resumed run goes on with the classes that it has. */
 static lam_status check_resumed_classes(const struct classify *c, const struct lam_checkpoint *from) {
-    char **names;
-    int classes;
-    LAM_TRY(read_names(from, &names, &classes));
-    lam_status status = compare_classes(c->config->data, c->names, c->classes, names, classes);
-    free_names(names, classes);
+    struct task_classes saved = {0};
+    LAM_TRY(task_classes_read(from, lam_task_classify.program, &saved));
+    lam_status status = task_classes_compare(c->config->data, c->classes.names, c->classes.count, &saved);
+    task_classes_free(&saved);
     return status;
 }
 
@@ -224,9 +125,8 @@ static lam_status open_for_training(struct classify *c, const struct lam_checkpo
         return LAM_OK;
     }
     const char *val = *c->config->val ? c->config->val : c->config->data;
-    if (!*c->config->val && !c->train->has_own_val)
-        return lam_fail(LAM_ERR_INVALID, "%s: has no test or validation part; give --val FORMAT:PATH", val);
-    LAM_TRY(open_set(c, val, LAM_SPLIT_VAL, &c->val));
+    struct lam_dataset_options asked = {.image_size = (int)c->own->image_size};
+    LAM_TRY(task_open_val(c->config, asked, c->train, &c->val));
     return check_same_classes(c, c->val, val);
 }
 
@@ -249,20 +149,22 @@ static lam_value build_output(void *task, struct lam_graph *graph, lam_value log
     return classify_output(graph, logits, inputs[1], (float)c->own->label_smoothing, true);
 }
 
-static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs) {
+static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value x, const lam_value *inputs,
+                                  const lam_value *taps) {
+    (void)taps;
     const struct classify *c = task;
-    return build_output(task, graph, classify_local_logits(graph, x, c->classes), inputs);
+    return build_output(task, graph, classify_local_logits(graph, x, c->classes.count), inputs);
 }
 
 static lam_status make_network(struct classify *c) {
     struct lam_model_options model = {.image_size = c->size,
                                       .channels = c->channels,
-                                      .classes = c->classes,
+                                      .classes = c->classes.count,
                                       .dropout = (float)c->own->dropout};
     LAM_TRY(lam_model_create(c->config->model, &model, &c->model));
     struct lam_field image = {"image", LAM_F32, LAM_SHAPE(c->channels, c->size, c->size)};
     struct lam_field label = {"label", LAM_I32, LAM_SCALAR},
-                     shares = {"label", LAM_F32, LAM_SHAPE(c->classes)};
+                     shares = {"label", LAM_F32, LAM_SHAPE(c->classes.count)};
     c->fields[0] = c->eval_fields[0] = image;
     c->fields[1] = c->own->mixup > 0 ? shares : label;
     c->eval_fields[1] = label;
@@ -281,7 +183,7 @@ static lam_status make_network(struct classify *c) {
 /* ---- life ---- */
 
 static lam_status make_buffers(struct classify *c) {
-    size_t batch = (size_t)c->config->batch, classes = (size_t)c->classes;
+    size_t batch = (size_t)c->config->batch, classes = (size_t)c->classes.count;
     c->threads = (int)c->config->loader_threads;
     c->scratch = calloc((size_t)c->threads, sizeof *c->scratch);
     c->logits = calloc(batch * classes, sizeof *c->logits);
@@ -316,7 +218,7 @@ static void close_state(void *state) {
     lam_model_destroy(c->model);
     if (c->val != c->train) lam_dataset_close(c->val);
     lam_dataset_close(c->train);
-    free_names(c->names, c->classes);
+    task_classes_free(&c->classes);
     for (int i = 0; c->scratch && i < c->threads; i++) {
         lam_sample_free(&c->scratch[i].sample);
         lam_sample_free(&c->scratch[i].partner);

@@ -6,6 +6,7 @@
 #include "data/augment.h"
 #include "nn/model.h"
 #include "tasks/classify/classify.h"
+#include "tasks/common/classes.h"
 
 struct classify_config {
     int64_t image_size, crop_pad, cutout;
@@ -31,8 +32,8 @@ struct classify {
     const struct lam_config *config;
     const struct classify_config *own;
     struct lam_dataset *train, *val; /* val may be train (--overfit-batch); NULL where not in use */
-    int classes, size, channels;
-    char **names; /* of the classes; owned */
+    struct task_classes classes;
+    int size, channels;
     float mean[3], deviation[3];
     struct lam_augment augment, plain;
     struct lam_model *model;
@@ -74,7 +75,6 @@ lam_status classify_predict(void *state, const struct lam_block *block, int row,
 
 /* picture.c */
 lam_status classify_draw_shown(const struct classify *c, struct lam_image *mosaic);
-lam_status classify_draw_confusion(const struct classify *c, struct lam_image *image);
 lam_status classify_draw_guess(const struct classify *c, const char *path, int guess, float probability,
                                struct lam_image *picture);
 

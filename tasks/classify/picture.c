@@ -1,4 +1,4 @@
-/* Pictures: the mosaic of shown samples, the confusion matrix, one image with its prediction. */
+/* Pictures: the mosaic of shown samples, one image with its prediction. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,10 +16,10 @@ static lam_status draw_cell(const struct classify *c, struct lam_image *mosaic, 
     lam_draw_image(mosaic, x, y, PICTURE, PICTURE, &sample->image);
     bool good = s->label == s->guess;
     char text[64];
-    snprintf(text, sizeof text, "%.11s %.0f%%", c->names[s->guess], 100 * (double)s->probability);
+    snprintf(text, sizeof text, "%.11s %.0f%%", c->classes.names[s->guess], 100 * (double)s->probability);
     lam_draw_text(mosaic, x, y + PICTURE + 1, PICTURE, text, good ? LAM_GREEN : LAM_RED);
     if (good) return LAM_OK;
-    snprintf(text, sizeof text, "is %.13s", c->names[s->label]);
+    snprintf(text, sizeof text, "is %.13s", c->classes.names[s->label]);
     lam_draw_text(mosaic, x, y + PICTURE + 1 + LAM_FONT_HEIGHT, PICTURE, text, LAM_BLACK);
     return LAM_OK;
 }
@@ -38,38 +38,6 @@ lam_status classify_draw_shown(const struct classify *c, struct lam_image *mosai
     return status;
 }
 
-/* White to blue with the share of the row. */
-static uint32_t heat(int64_t count, int64_t row) {
-    double share = row ? (double)count / (double)row : 0;
-    uint32_t light = (uint32_t)(255 - 215 * share);
-    return light << 16 | (light + (255 - light) / 4) << 8 | 255u;
-}
-
-lam_status classify_draw_confusion(const struct classify *c, struct lam_image *image) {
-    int n = c->classes, cell = n <= 20 ? 36 : n <= 100 ? 12 : n <= 500 ? 4 : 2;
-    int left = n <= 100 ? 110 : 8, top = n <= 20 ? 24 : 8; /* room for names */
-    LAM_TRY(lam_image_alloc(image, left + n * cell + 8, top + n * cell + 8, 3));
-    lam_draw_fill(image, 0, 0, image->width, image->height, LAM_WHITE);
-    for (int i = 0; i < n; i++) {
-        int64_t row = 0;
-        for (int j = 0; j < n; j++) row += c->confusion[(size_t)i * (size_t)n + (size_t)j];
-        if (n <= 100)
-            lam_draw_text(image, 4, top + i * cell + cell / 2 - 4, left - 6, c->names[i], LAM_BLACK);
-        if (n <= 20) lam_draw_text(image, left + i * cell + 2, 8, cell - 2, c->names[i], LAM_BLACK);
-        for (int j = 0; j < n; j++) {
-            int64_t count = c->confusion[(size_t)i * (size_t)n + (size_t)j];
-            int x = left + j * cell, y = top + i * cell;
-            lam_draw_fill(image, x, y, cell - (cell > 4), cell - (cell > 4), heat(count, row));
-            char text[24];
-            snprintf(text, sizeof text, "%lld", (long long)count);
-            bool dark = 2 * count > row;
-            if (n <= 20 && count)
-                lam_draw_text(image, x + 3, y + cell / 2 - 4, cell - 3, text, dark ? LAM_WHITE : LAM_BLACK);
-        }
-    }
-    return LAM_OK;
-}
-
 lam_status classify_draw_guess(const struct classify *c, const char *path, int guess, float probability,
                                struct lam_image *picture) {
     enum { SIDE = 256 };
@@ -78,7 +46,7 @@ lam_status classify_draw_guess(const struct classify *c, const char *path, int g
     lam_status status = lam_image_alloc(picture, SIDE, SIDE + 16, 3);
     if (status == LAM_OK) {
         char text[80];
-        snprintf(text, sizeof text, "%.32s %.1f%%", c->names[guess], 100 * (double)probability);
+        snprintf(text, sizeof text, "%.32s %.1f%%", c->classes.names[guess], 100 * (double)probability);
         lam_draw_fill(picture, 0, 0, SIDE, SIDE + 16, LAM_WHITE);
         lam_draw_image(picture, 0, 0, SIDE, SIDE, &image);
         lam_draw_text(picture, 4, SIDE + 4, SIDE - 8, text, LAM_BLACK);

@@ -60,9 +60,9 @@ float classify_mixup_share(double alpha, uint64_t seed, uint64_t epoch, int64_t 
 static lam_status check_label(const struct classify *c, const struct lam_dataset *set, int64_t index,
                               int label) {
     char what[256];
-    if (label >= 0 && label < c->classes) return LAM_OK;
+    if (label >= 0 && label < c->classes.count) return LAM_OK;
     return lam_fail(LAM_ERR_FORMAT, "%s: label %d is not one of the %d classes",
-                    lam_dataset_describe(set, index, what, sizeof what), label, c->classes);
+                    lam_dataset_describe(set, index, what, sizeof what), label, c->classes.count);
 }
 
 static lam_status fill_augmented(const struct classify *c, const struct lam_fill *at, int64_t index,
@@ -83,7 +83,7 @@ static lam_status fill_mixed(const struct classify *c, const struct lam_fill *at
     float share = classify_mixup_share(c->own->mixup, at->seed, at->epoch, at->batch);
     int64_t count = lam_shape_count(c->fields[0].shape);
     for (int64_t i = 0; i < count; i++) planes[i] = share * planes[i] + (1 - share) * scratch->planes[i];
-    memset(shares, 0, (size_t)c->classes * sizeof *shares);
+    memset(shares, 0, (size_t)c->classes.count * sizeof *shares);
     shares[scratch->sample.label] += share;
     shares[scratch->partner.label] += 1 - share;
     return LAM_OK;

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/files.h"
+#include "tasks/common/shown.h"
 #include "tasks/classify/internal.h"
+#include "tasks/common/confusion_matrix.h"
 
 lam_status classify_step_score(const void *state, const struct lam_block *block, int count, double *score) {
     (void)state;
@@ -41,35 +42,27 @@ static int rank_of(const float *logits, int classes, int label) {
 
 lam_status classify_eval_begin(void *state) {
     struct classify *c = state;
-    memset(c->confusion, 0, (size_t)c->classes * (size_t)c->classes * sizeof *c->confusion);
+    memset(c->confusion, 0, (size_t)c->classes.count * (size_t)c->classes.count * sizeof *c->confusion);
     c->seen = c->top5 = 0;
     c->loss_sum = 0;
     c->shown_count = 0;
     return LAM_OK;
 }
 
-/* The shown samples are spread evenly over the set: sample i is one if it begins a share of the set. */
-static bool is_shown(const struct classify *c, int64_t index) {
-    int64_t count = classify_samples(c, LAM_SPLIT_VAL), most = c->shown_capacity;
-    if (c->shown_count >= most) return false;
-    if (count <= most) return true;
-    return index * most / count != (index - 1) * most / count || index == 0;
-}
-
 static void add_row(struct classify *c, int64_t index, int label, const float *logits) {
-    int guess = best_class(logits, c->classes);
-    double log_total = log_sum(logits, c->classes);
-    c->confusion[(size_t)label * (size_t)c->classes + (size_t)guess]++;
+    int guess = best_class(logits, c->classes.count);
+    double log_total = log_sum(logits, c->classes.count);
+    c->confusion[(size_t)label * (size_t)c->classes.count + (size_t)guess]++;
     c->seen++;
-    c->top5 += rank_of(logits, c->classes, label) < 5;
+    c->top5 += rank_of(logits, c->classes.count, label) < 5;
     c->loss_sum += log_total - (double)logits[label];
-    if (is_shown(c, index))
+    if (task_is_shown(index, classify_samples(c, LAM_SPLIT_VAL), c->shown_count, c->shown_capacity))
         c->shown[c->shown_count++] =
             (struct shown){index, label, guess, (float)exp((double)logits[guess] - log_total)};
 }
 
 static lam_status read_logits(struct classify *c, const struct lam_block *block) {
-    size_t bytes = (size_t)c->config->batch * (size_t)c->classes * sizeof *c->logits;
+    size_t bytes = (size_t)c->config->batch * (size_t)c->classes.count * sizeof *c->logits;
     return lam_program_read(lam_block_program(block, LAM_BLOCK_EVAL), "logits", c->logits, bytes);
 }
 
@@ -79,13 +72,14 @@ lam_status classify_eval_batch(void *state, const struct lam_block *block, const
     LAM_TRY(lam_device_download(lam_block_device(block), c->labels, batch->data[1],
                                 (size_t)batch->count * sizeof *c->labels));
     for (int row = 0; row < batch->count; row++)
-        add_row(c, batch->indices[row], c->labels[row], c->logits + (size_t)row * (size_t)c->classes);
+        add_row(c, batch->indices[row], c->labels[row], c->logits + (size_t)row * (size_t)c->classes.count);
     return LAM_OK;
 }
 
 static int64_t right(const struct classify *c) {
     int64_t sum = 0;
-    for (int i = 0; i < c->classes; i++) sum += c->confusion[(size_t)i * (size_t)c->classes + (size_t)i];
+    for (int i = 0; i < c->classes.count; i++)
+        sum += c->confusion[(size_t)i * (size_t)c->classes.count + (size_t)i];
     return sum;
 }
 
@@ -98,7 +92,7 @@ lam_status classify_eval_end(void *state, struct lam_score *scores, int *count) 
     scores[0] = (struct lam_score){"accuracy", share(right(c), c->seen)};
     scores[1] = (struct lam_score){"loss", c->seen ? c->loss_sum / (double)c->seen : 0};
     scores[2] = (struct lam_score){"top5", share(c->top5, c->seen)};
-    *count = c->classes > 10 ? 3 : 2;
+    *count = c->classes.count > 10 ? 3 : 2;
     return LAM_OK;
 }
 
@@ -114,8 +108,8 @@ lam_status classify_show(void *state, struct lam_image *mosaic, json_t **list) {
         classify_describe(c, LAM_SPLIT_VAL, s->index, what, sizeof what);
         json_array_append_new(
             array, json_pack("{s:I, s:s, s:s, s:s, s:f, s:b}", "index", (json_int_t)s->index, "sample", what,
-                             "label", c->names[s->label], "predicted", c->names[s->guess], "probability",
-                             (double)s->probability, "right", s->label == s->guess));
+                             "label", c->classes.names[s->label], "predicted", c->classes.names[s->guess],
+                             "probability", (double)s->probability, "right", s->label == s->guess));
     }
     lam_status status = classify_draw_shown(c, mosaic);
     if (status != LAM_OK)
@@ -129,94 +123,59 @@ lam_status classify_show(void *state, struct lam_image *mosaic, json_t **list) {
 
 static int64_t class_samples(const struct classify *c, int label) {
     int64_t sum = 0;
-    for (int i = 0; i < c->classes; i++) sum += c->confusion[(size_t)label * (size_t)c->classes + (size_t)i];
+    for (int i = 0; i < c->classes.count; i++)
+        sum += c->confusion[(size_t)label * (size_t)c->classes.count + (size_t)i];
     return sum;
 }
 
 static int64_t class_guesses(const struct classify *c, int guess) {
     int64_t sum = 0;
-    for (int i = 0; i < c->classes; i++) sum += c->confusion[(size_t)i * (size_t)c->classes + (size_t)guess];
+    for (int i = 0; i < c->classes.count; i++)
+        sum += c->confusion[(size_t)i * (size_t)c->classes.count + (size_t)guess];
     return sum;
 }
 
 /* One row a class: recall is the class's accuracy, precision the share of right ones among its guesses. */
 static void print_classes(const struct classify *c, FILE *table, json_t *list) {
     fprintf(table, "%-24s %9s %9s %9s\n", "class", "samples", "accuracy", "precision");
-    for (int i = 0; i < c->classes; i++) {
-        int64_t hits = c->confusion[(size_t)i * (size_t)c->classes + (size_t)i];
+    for (int i = 0; i < c->classes.count; i++) {
+        int64_t hits = c->confusion[(size_t)i * (size_t)c->classes.count + (size_t)i];
         int64_t samples = class_samples(c, i), guesses = class_guesses(c, i);
         if (samples)
-            fprintf(table, "%-24.24s %9lld %9.4f", c->names[i], (long long)samples, share(hits, samples));
+            fprintf(table, "%-24.24s %9lld %9.4f", c->classes.names[i], (long long)samples,
+                    share(hits, samples));
         else
-            fprintf(table, "%-24.24s %9lld %9s", c->names[i], 0LL, "-");
+            fprintf(table, "%-24.24s %9lld %9s", c->classes.names[i], 0LL, "-");
         if (guesses)
             fprintf(table, " %9.4f\n", share(hits, guesses));
         else
             fprintf(table, " %9s\n", "-");
-        json_array_append_new(
-            list, json_pack("{s:s, s:I, s:o, s:o}", "class", c->names[i], "samples", (json_int_t)samples,
-                            "accuracy", samples ? json_real(share(hits, samples)) : json_null(), "precision",
-                            guesses ? json_real(share(hits, guesses)) : json_null()));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:o, s:o}", "class", c->classes.names[i], "samples",
+                                        (json_int_t)samples, "accuracy",
+                                        samples ? json_real(share(hits, samples)) : json_null(), "precision",
+                                        guesses ? json_real(share(hits, guesses)) : json_null()));
     }
-}
-
-/* A CSV field: in quotes, a quote in it doubled. */
-static void put_quoted(const char *text, FILE *to) {
-    fputc('"', to);
-    for (; *text; text++) {
-        if (*text == '"') fputc('"', to);
-        fputc(*text, to);
-    }
-    fputc('"', to);
-}
-
-static lam_status write_confusion_csv(const struct classify *c, const char *path) {
-    struct lam_atomic_file file;
-    LAM_TRY(lam_atomic_open(&file, path));
-    fputs("label\\predicted", file.stream);
-    for (int i = 0; i < c->classes; i++) {
-        fputc(',', file.stream);
-        put_quoted(c->names[i], file.stream);
-    }
-    for (int i = 0; i < c->classes; i++) {
-        fputc('\n', file.stream);
-        put_quoted(c->names[i], file.stream);
-        for (int j = 0; j < c->classes; j++)
-            fprintf(file.stream, ",%lld",
-                    (long long)c->confusion[(size_t)i * (size_t)c->classes + (size_t)j]);
-    }
-    fputc('\n', file.stream);
-    return lam_atomic_commit(&file);
-}
-
-static lam_status write_confusion(const struct classify *c, const char *folder) {
-    char *csv = lam_path_join(folder, "confusion.csv"), *png = lam_path_join(folder, "confusion.png");
-    lam_status status = csv && png ? LAM_OK : lam_no_memory();
-    if (status == LAM_OK) status = write_confusion_csv(c, csv);
-    struct lam_image image = {0};
-    if (status == LAM_OK) status = classify_draw_confusion(c, &image);
-    if (status == LAM_OK) status = lam_image_save_png(png, &image);
-    lam_image_free(&image);
-    free(csv);
-    free(png);
-    return status;
 }
 
 lam_status classify_report(void *state, FILE *table, json_t **json, const char *folder) {
     const struct classify *c = state;
     json_t *classes = json_array(), *matrix = json_array();
     print_classes(c, table, classes);
-    for (int i = 0; i < c->classes; i++) {
+    for (int i = 0; i < c->classes.count; i++) {
         json_t *row = json_array();
-        for (int j = 0; j < c->classes; j++)
+        for (int j = 0; j < c->classes.count; j++)
             json_array_append_new(
-                row, json_integer((json_int_t)c->confusion[(size_t)i * (size_t)c->classes + (size_t)j]));
+                row,
+                json_integer((json_int_t)c->confusion[(size_t)i * (size_t)c->classes.count + (size_t)j]));
         json_array_append_new(matrix, row);
     }
     json_t *report =
         json_pack("{s:I, s:o, s:o}", "samples", (json_int_t)c->seen, "classes", classes, "confusion", matrix);
     if (!report) return lam_no_memory();
-    lam_status status = folder ? write_confusion(c, folder) : LAM_OK;
+    const struct confusion_matrix drawn = {
+        .size = c->classes.count, .counts = c->confusion, .names = c->classes.names};
+    lam_status status = folder ? confusion_matrix_write(&drawn, folder) : LAM_OK;
     if (status != LAM_OK)
         json_decref(report);
     else
@@ -239,17 +198,18 @@ lam_status classify_predict(void *state, const struct lam_block *block, int row,
                             FILE *table, json_t **json, struct lam_image *picture) {
     struct classify *c = state;
     LAM_TRY(read_logits(c, block));
-    float *logits = c->logits + (size_t)row * (size_t)c->classes;
-    double log_total = log_sum(logits, c->classes);
-    int first = best_class(logits, c->classes);
+    float *logits = c->logits + (size_t)row * (size_t)c->classes.count;
+    double log_total = log_sum(logits, c->classes.count);
+    int first = best_class(logits, c->classes.count);
     float probability = (float)exp((double)logits[first] - log_total);
     json_t *top = json_array();
     fprintf(table, "%s:", path);
-    for (int k = 0; k < 5 && k < c->classes; k++) {
-        int best = best_class(logits, c->classes);
+    for (int k = 0; k < 5 && k < c->classes.count; k++) {
+        int best = best_class(logits, c->classes.count);
         double p = exp((double)logits[best] - log_total);
-        fprintf(table, "%s %s %.4f", k ? "," : "", c->names[best], p);
-        json_array_append_new(top, json_pack("{s:s, s:f}", "class", c->names[best], "probability", p));
+        fprintf(table, "%s %s %.4f", k ? "," : "", c->classes.names[best], p);
+        json_array_append_new(top,
+                              json_pack("{s:s, s:f}", "class", c->classes.names[best], "probability", p));
         logits[best] = -INFINITY; /* the next one */
     }
     fputc('\n', table);
@@ -258,7 +218,7 @@ lam_status classify_predict(void *state, const struct lam_block *block, int row,
         json_decref(top);
         return status;
     }
-    *json = json_pack("{s:s, s:s, s:f, s:o}", "image", path, "class", c->names[first], "probability",
+    *json = json_pack("{s:s, s:s, s:f, s:o}", "image", path, "class", c->classes.names[first], "probability",
                       (double)probability, "top", top);
     return *json ? LAM_OK : lam_fail(LAM_ERR_INVALID, "%s: the name is not UTF-8", path);
 }

@@ -139,6 +139,19 @@ static void drawing(void **state) {
     assert_int_equal(pixel(&sheet, 24, 4), LAM_RED);
     assert_int_equal(pixel(&sheet, 22, 4), LAM_WHITE);
     for (int y = 0; y < 20; y++) assert_int_equal(pixel(&sheet, 36, y), LAM_WHITE);
+    lam_draw_frame(&sheet, 30, 10, 8, 6, 1, LAM_GREEN);
+    for (int y = 10; y < 16; y++)
+        for (int x = 30; x < 38; x++) {
+            bool edge = x == 30 || x == 37 || y == 10 || y == 15;
+            assert_int_equal(pixel(&sheet, x, y), edge ? LAM_GREEN : LAM_WHITE);
+        }
+    lam_draw_line(&sheet, -50, 18, 100, 18, 2, LAM_BLACK); /* rows 17 and 18; ends outside */
+    for (int x = 0; x < 40; x++) {
+        assert_int_equal(pixel(&sheet, x, 17), LAM_BLACK);
+        assert_int_equal(pixel(&sheet, x, 18), LAM_BLACK);
+        assert_int_equal(pixel(&sheet, x, 19), LAM_WHITE);
+    }
+    lam_draw_line(&sheet, 500, 500, 600, 600, 3, LAM_RED); /* wholly outside */
     lam_image_free(&sheet);
     lam_image_free(&small);
 }
