@@ -1,0 +1,29 @@
+/* How an image lies in the network's input: resized to a whole number of pixels, perhaps mirrored, and
+ * placed at an offset, which may leave parts of it outside.
+ *
+ *     struct detect_view view = detect_view_fit(640, 480, 320, 320, false);   // 320 x 240 at (0, 40)
+ *     detect_view_box(&view, box);          // from the image's pixels to the input's
+ *     detect_view_box_back(&view, box);     // and back
+ */
+#ifndef LAM_TASKS_DETECT_VIEW_H
+#define LAM_TASKS_DETECT_VIEW_H
+
+#include <stdbool.h>
+
+struct detect_view {
+    int image_width, image_height; /* of the original image */
+    int width, height;             /* that it is resized to */
+    int x, y;                      /* where its top left corner then lies in the input */
+    bool flip;                     /* mirrored left to right, before it is placed */
+};
+
+/* The whole image in the middle of the input, as large as fits with its aspect kept (letterbox), or
+ * `stretch`ed to all of it. All sizes are at least 1. */
+struct detect_view detect_view_fit(int image_width, int image_height, int input_width, int input_height,
+                                   bool stretch);
+
+/* Corners (x0, y0, x1, y1), in place. x0 stays the left one when the view mirrors. */
+void detect_view_box(const struct detect_view *view, float box[4]);
+void detect_view_box_back(const struct detect_view *view, float box[4]);
+
+#endif
