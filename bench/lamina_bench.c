@@ -24,8 +24,9 @@
 struct config {
     char *model, *devices, *json, *tuning_file;
     int precision, tuning;
-    int64_t batch, steps, image_size, classes;
+    int64_t batch, steps, classes;
     bool profile, plan, help;
+    char *image_size;
 };
 
 static const char *const precisions[] = {"f32", "bf16", NULL};
@@ -36,9 +37,10 @@ static const struct lam_option table[] = {
     ROW("model", TEXT, model, "resnet32", "What", .help = "network"),
     ROW("batch", INT, batch, "128", "What", LAM_RANGE(1, 65536), .help = "samples in a step"),
     ROW("precision", CHOICE, precision, "f32", "What", .choices = precisions, .help = "type of activations"),
-    ROW("image-size", INT, image_size, "32", "What", LAM_RANGE(8, 1024),
-        .help = "side of the image in pixels"),
-    ROW("classes", INT, classes, "10", "What", LAM_RANGE(2, 100000), .help = "number of classes"),
+    ROW("image-size", TEXT, image_size, "", "What", .placeholder = "PIXELS",
+        .help = "side of a classifier's images, 32 if not given; WIDTHxHEIGHT for detectors; side of a patch "
+                "for super-resolution"),
+    ROW("classes", INT, classes, "10", "What", LAM_RANGE(2, 100000), .help = "of a classifier"),
     ROW("devices", TEXT, devices, "auto", "How", .help = "device: cpu:0, cpu:0-1"),
     ROW("steps", INT, steps, "10", "How", LAM_RANGE(1, 100000), .help = "steps to time; the median counts"),
     ROW("tuning", CHOICE, tuning, "measure", "How", .choices = tunings,
@@ -72,7 +74,7 @@ static lam_status set_up(struct bench *b) {
     for (int i = 0; i < count; i++) free(names[i]);
     free(names);
     LAM_TRY(status);
-    LAM_TRY(bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes,
+    LAM_TRY(bench_network_open(b->config.model, b->config.image_size, (int)b->config.classes,
                                (int)b->config.batch, &b->network));
     LAM_TRY(lam_tuning_create(b->config.tuning == 0 ? LAM_TUNING_MEASURE : LAM_TUNING_FIXED, &b->tuning));
     if (*b->config.tuning_file) LAM_TRY(lam_tuning_load(b->tuning, b->config.tuning_file));

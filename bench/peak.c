@@ -7,32 +7,34 @@
 
 #include "base/files.h"
 
-typedef float vec __attribute__((vector_size(64)));
+typedef float vec64 __attribute__((vector_size(64)));
+typedef float vec32 __attribute__((vector_size(32)));
 
 enum { CHAINS = 12 }; /* independent sums: more than latency times throughput of the multiply-add units */
 
 static double keep; /* results go here, so that no loop is optimised away */
 
-#define FMA_BODY                                                                                             \
+#define LANES(vec) (int)(sizeof(vec) / sizeof(float))
+#define FMA_BODY(vec)                                                                                        \
     vec sum[CHAINS], a, b;                                                                                   \
-    for (int i = 0; i < 16; i++) a[i] = 0.999f, b[i] = 1e-3f * (float)i;                                     \
+    for (int i = 0; i < LANES(vec); i++) a[i] = 0.999f, b[i] = 1e-3f * (float)i;                             \
     for (int k = 0; k < CHAINS; k++) sum[k] = a + (float)k;                                                  \
     for (long r = 0; r < rounds; r++)                                                                        \
         for (int k = 0; k < CHAINS; k++) sum[k] = sum[k] * a + b;                                            \
     vec total = sum[0];                                                                                      \
     for (int k = 1; k < CHAINS; k++) total += sum[k];                                                        \
-    return (double)total[0] + (double)total[15];
+    return (double)total[0] + (double)total[LANES(vec) - 1];
 
 #pragma GCC push_options
 #pragma GCC optimize("O3", "unroll-loops", "fp-contract=fast")
 __attribute__((target("avx512f"))) static double fma_avx512(long rounds) {
-    FMA_BODY
+    FMA_BODY(vec64)
 }
 __attribute__((target("avx2,fma"))) static double fma_avx2(long rounds) {
-    FMA_BODY
+    FMA_BODY(vec32)
 }
 static double fma_plain(long rounds) {
-    FMA_BODY
+    FMA_BODY(vec32)
 }
 #pragma GCC pop_options
 
@@ -99,10 +101,11 @@ lam_status peak_measure(struct lam_device *device, struct peak *peak) {
     work->rounds = 1 << 20;
     double per_run = (double)work->rounds * CHAINS * 2 * work->lanes;
     work->kind = FMA;
-    peak->f32_flops = per_run * 16 / least_seconds(device, work, 5);
+    int floats = __builtin_cpu_supports("avx512f") ? LANES(vec64) : LANES(vec32);
+    peak->f32_flops = per_run * floats / least_seconds(device, work, 5);
     peak->bf16_flops = peak->f32_flops;
     if (__builtin_cpu_supports("avx512bf16")) {
-        work->kind = BF16;
+        work->kind = BF16; /* 32 products an instruction */
         peak->bf16_flops = per_run * 32 / least_seconds(device, work, 5);
     }
     work->kind = TRIAD;

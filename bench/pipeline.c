@@ -44,9 +44,9 @@ static const char *const schedule_names[] = {
 };
 
 struct config {
-    char *model, *method, *partition, *devices, *whole, *schedules, *json, *times, *tuning_file;
+    char *model, *method, *partition, *devices, *whole, *schedules, *json, *times, *tuning_file, *image_size;
     int precision, glcan_global, times_of;
-    int64_t blocks, batch, queue, micro_batches, steps, rounds, image_size, classes;
+    int64_t blocks, batch, queue, micro_batches, steps, rounds, classes;
     bool help;
 };
 
@@ -66,9 +66,10 @@ static const struct lam_option table[] = {
         .help = "profiled, paper, uniform or a list of last units"),
     ROW("batch", INT, batch, "128", "What", LAM_RANGE(1, 65536), .help = "samples in a step"),
     ROW("precision", CHOICE, precision, "f32", "What", .choices = precisions, .help = "type of activations"),
-    ROW("image-size", INT, image_size, "32", "What", LAM_RANGE(8, 1024),
-        .help = "side of the image in pixels"),
-    ROW("classes", INT, classes, "10", "What", LAM_RANGE(2, 100000), .help = "number of classes"),
+    ROW("image-size", TEXT, image_size, "", "What", .placeholder = "PIXELS",
+        .help = "side of a classifier's images, 32 if not given; WIDTHxHEIGHT for detectors; side of a patch "
+                "for super-resolution"),
+    ROW("classes", INT, classes, "10", "What", LAM_RANGE(2, 100000), .help = "of a classifier"),
     ROW("devices", TEXT, devices, "cpu:0,cpu:1", "How", .help = "devices of the blocks"),
     ROW("whole", TEXT, whole, "auto", "How", .help = "device of end-to-end training"),
     ROW("schedules", TEXT, schedules, "sequential,ppll,gpipe,1f1b,end-to-end", "How",
@@ -398,7 +399,7 @@ static lam_status set_up(struct bench *b) {
     if (*b->config.times) LAM_TRY(lam_check_output_file(b->config.times));
     LAM_TRY(parse_schedules(b));
     LAM_TRY(check_times(b));
-    LAM_TRY(bench_network_open(b->config.model, (int)b->config.image_size, (int)b->config.classes,
+    LAM_TRY(bench_network_open(b->config.model, b->config.image_size, (int)b->config.classes,
                                (int)b->config.batch, &b->network));
     LAM_TRY(lam_device_list_parse(b->config.devices, &b->names, &b->device_count));
     if (b->device_count > MOST_DEVICES)

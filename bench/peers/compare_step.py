@@ -34,6 +34,7 @@ def run_torch(args, model, mode):
     command = [sys.executable, os.path.join(HERE, "torch_step.py"), "--inner", f"--model={model}"]
     command += [f"--precision={mode[0]}", f"--layout={mode[1]}", f"--threads={args.threads}"]
     command += [f"--batch={args.batch}", f"--steps={args.steps}", f"--seconds={args.seconds}"]
+    command += [f"--image-size={args.image_size}"]
     output, _rss, foreign = machine.run_watched(command, machine.torch_environment(args.threads))
     return {**json.loads(output), "foreign": foreign}
 
@@ -44,6 +45,7 @@ def run_lamina(args, model, precision):
         command = [args.bench, "step", "--model", model, "--precision", precision, "--batch", str(args.batch)]
         command += ["--devices", args.devices, "--steps", str(max(args.steps, 10)), "--json", path]
         command += ["--tuning-file", args.tuning_file] if args.tuning_file else []
+        command += ["--image-size", args.image_size] if args.image_size else []
         _output, rss, foreign = machine.run_watched(command + args.lamina_options.split())
         with open(path) as file:
             row = json.load(file)[0]
@@ -119,6 +121,7 @@ def main():
     parser.add_argument("--models", default="resnet32,resnet18,vit-tiny")
     parser.add_argument("--precisions", default="f32,bf16")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--image-size", default="", help="32, 320x240; else the usual one of the model")
     parser.add_argument("--devices", default="cpu:0-1", help="Lamina's")
     parser.add_argument("--threads", type=int, default=2, help="PyTorch's")
     parser.add_argument("--rounds", type=int, default=3)

@@ -4,6 +4,8 @@ Written from the papers, not for speed at any price but as a careful user of PyT
 ReLUs, no bias before batch norm, one product for query, key and value. Weights are initialised as lib/nn does.
 """
 
+import math
+
 import torch
 from torch import nn
 import torch.nn.functional as F
@@ -163,6 +165,114 @@ IMAGENET = {
     "resnet101": ((3, 4, 23, 3), True),
 }
 VIT = {"vit-micro": (64, 2, 4), "vit-tiny": (192, 3, 12), "vit-small": (384, 6, 12), "vit-base": (768, 12, 12)}
+
+
+class Subnet(nn.Module):
+    """Classes or boxes of all anchors, the same for each level: [N, A, k]."""
+
+    def __init__(self, width, depth, per_cell, k):
+        super().__init__()
+        for i in range(depth):
+            self.add_module(f"conv{i + 1}", nn.Conv2d(width, width, 3, 1, 1))
+        self.out = nn.Conv2d(width, per_cell * k, 3, 1, 1)
+        nn.init.normal_(self.out.weight, std=0.01)
+        self.depth, self.k = depth, k
+
+    def forward(self, levels):
+        rows = []
+        for x in levels:
+            for i in range(self.depth):
+                x = F.relu(getattr(self, f"conv{i + 1}")(x), inplace=True)
+            rows.append(self.out(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.k))
+        return torch.cat(rows, 1)
+
+
+class RetinaHead(nn.Module):
+    """Pyramid and subnets, on C3, C4, C5."""
+
+    def __init__(self, inputs, width, depth, levels, per_cell, classes):
+        super().__init__()
+        for i, channels in enumerate(inputs):
+            self.add_module(f"lateral{i + 3}", nn.Conv2d(channels, width, 1))
+            self.add_module(f"output{i + 3}", nn.Conv2d(width, width, 3, 1, 1))
+        self.levels = levels
+        if levels > 3:
+            self.p6, self.p7 = nn.Conv2d(inputs[2], width, 3, 2, 1), nn.Conv2d(width, width, 3, 2, 1)
+        self.classes, self.boxes = Subnet(width, depth, per_cell, classes), Subnet(width, depth, per_cell, 4)
+        nn.init.constant_(self.classes.out.bias, -math.log(99))
+
+    def forward(self, c):
+        p5 = self.lateral5(c[2])
+        p4 = self.lateral4(c[1])
+        p4 = p4 + F.interpolate(p5, size=p4.shape[2:], mode="nearest")
+        p3 = self.lateral3(c[0])
+        p3 = p3 + F.interpolate(p4, size=p3.shape[2:], mode="nearest")
+        p = [self.output3(p3), self.output4(p4), self.output5(p5)]
+        if self.levels > 3:
+            p.append(self.p6(c[2]))
+            p.append(self.p7(F.relu(p[3])))
+        return self.classes(p), self.boxes(p)
+
+
+class RetinaNet(nn.Module):
+    def __init__(self, units, widths, bottleneck, width, depth, levels, per_cell, classes):
+        super().__init__()
+        backbone = resnet(3, classes, units, widths, bottleneck, True)
+        for name, module in list(backbone.named_children())[:-1]:
+            self.add_module(name, module)
+        scale = 4 if bottleneck else 1
+        self.head = RetinaHead([scale * w for w in widths[1:]], width, depth, levels, per_cell, classes)
+
+    def forward(self, x):
+        c2 = self.layer1(self.stem(x))
+        c3 = self.layer2(c2)
+        c4 = self.layer3(c3)
+        return self.head((c3, c4, self.layer4(c4)))
+
+
+def decode(deltas, anchors):
+    """Corners of the boxes that deltas [N, A, 4] make of anchors [A, 4]."""
+    size = anchors[:, 2:] - anchors[:, :2]
+    centre = anchors[:, :2] + size / 2 + deltas[..., :2] * size
+    half = size * deltas[..., 2:].clamp(max=math.log(1000 / 16)).exp() / 2
+    return torch.cat((centre - half, centre + half), -1)
+
+
+def giou(a, b):
+    shared = (torch.min(a[..., 2:], b[..., 2:]) - torch.max(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
+    around = (torch.max(a[..., 2:], b[..., 2:]) - torch.min(a[..., :2], b[..., :2])).prod(-1)
+    return shared / (union + 1e-7) - (around - union) / (around + 1e-7)
+
+
+def detection_loss(logits, deltas, anchors, labels, corners):
+    """Focal loss and GIoU over each image's positives. labels: class, -1 background, -2 ignored."""
+    positive = labels >= 0
+    norm = 1 / positive.sum(1).clamp(min=1).to(logits.dtype)
+    target = torch.zeros_like(logits)
+    target[positive] = F.one_hot(labels[positive], logits.shape[2]).to(logits.dtype)
+    p = logits.sigmoid()
+    right = p * target + (1 - p) * (1 - target)
+    weight = 0.25 * target + 0.75 * (1 - target)
+    focal = weight * (1 - right) ** 2 * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    focal = ((focal.sum(2) * (labels >= -1)).sum(1) * norm).mean()
+    image, anchor = positive.nonzero(as_tuple=True)
+    overlap = giou(decode(deltas[image, anchor].unsqueeze(0), anchors[anchor])[0], corners[image, anchor])
+    return focal + ((1 - overlap) * norm[image]).sum() / logits.shape[0]
+
+
+RETINANET = {
+    "retinanet-tiny": ("resnet18", (32, 64, 128, 256), 64, 2, 3),
+    "retinanet-r18": ("resnet18", (64, 128, 256, 512), 256, 4, 5),
+    "retinanet-r34": ("resnet34", (64, 128, 256, 512), 256, 4, 5),
+    "retinanet-r50": ("resnet50", (64, 128, 256, 512), 256, 4, 5),
+}
+
+
+def create_detector(name, classes, per_cell=9):
+    backbone, widths, width, depth, levels = RETINANET[name]
+    units, bottleneck = IMAGENET[backbone]
+    return RetinaNet(units, widths, bottleneck, width, depth, levels, per_cell, classes)
 
 
 def create(name, image_size=32, channels=3, classes=10):

@@ -25,30 +25,66 @@ import machine
 PRECISIONS, LAYOUTS = ("f32", "bf16", "bf16-pure"), ("nchw", "nhwc")
 
 
-def make_step(args):
-    """A function that does one training step."""
+def size_of(text):
+    """Width and height of "32" or "320x240"."""
+    sides = [int(side) for side in text.split("x")]
+    return sides[0], sides[-1]
+
+
+def classifier(args):
+    """A network, its input, the loss of what it gives, and its optimizer."""
     import torch
     import torch.nn.functional as F
     import torch_models
 
-    torch.manual_seed(1)
-    net = torch_models.create(args.model, args.image_size, 3, args.classes)
-    images = torch.randn(args.batch, 3, args.image_size, args.image_size)
+    width, height = size_of(args.image_size or "32")
+    net = torch_models.create(args.model, width, 3, args.classes)
     labels = torch.randint(args.classes, (args.batch,))
+    if args.model.startswith("vit"):
+        optimizer = lambda parameters: torch.optim.AdamW(parameters, 1e-3, weight_decay=0.05)
+    else:
+        optimizer = lambda parameters: torch.optim.SGD(parameters, 1e-3, 0.9, nesterov=True, weight_decay=1e-4)
+    loss = lambda logits: F.cross_entropy(logits.float(), labels)
+    return net, torch.randn(args.batch, 3, height, width), loss, optimizer
+
+
+def detector(args):
+    """Boxes and classes are made up: 12 positives for each of 4 objects an image."""
+    import torch
+    import torch_models
+
+    width, height = size_of(args.image_size or "320x320")
+    net = torch_models.create_detector(args.model, args.classes)
+    images = torch.randn(args.batch, 3, height, width)
+    with torch.no_grad():
+        anchor_count = net(images[:1])[0].shape[1]
+    anchors = torch.rand(anchor_count, 4) * 100
+    anchors[:, 2:] = anchors[:, :2] + 20 + anchors[:, 2:]
+    labels = torch.full((args.batch, anchor_count), -1)
+    labels[:, torch.randperm(anchor_count)[:48]] = torch.randint(args.classes, (args.batch, 48))
+    corners = anchors.expand(args.batch, -1, -1) + 3
+    loss = lambda out: torch_models.detection_loss(out[0].float(), out[1].float(), anchors, labels, corners)
+    optimizer = lambda parameters: torch.optim.AdamW(parameters, 1e-3, weight_decay=1e-4)
+    return net, images, loss, optimizer
+
+
+def make_step(args):
+    """A function that does one training step."""
+    import torch
+
+    torch.manual_seed(1)
+    net, images, loss, optimizer = (detector if args.model.startswith("retinanet") else classifier)(args)
     if args.precision == "bf16-pure":
         net, images = net.bfloat16(), images.bfloat16()
     if args.layout == "nhwc":
         net, images = net.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
-    if args.model.startswith("vit"):
-        optimizer = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.05)
-    else:
-        optimizer = torch.optim.SGD(net.parameters(), 1e-3, 0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = optimizer(net.parameters())
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "bf16"):
-            logits = net(images)
-        F.cross_entropy(logits.float(), labels).backward()
+            out = net(images)
+        loss(out).backward()
         optimizer.step()
 
     return step
@@ -86,12 +122,12 @@ def measure(args):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="resnet32", help="resnet32, resnet18, vit-tiny, ...; a list")
+    parser.add_argument("--model", default="resnet32", help="resnet32, vit-tiny, retinanet-tiny, ...; a list")
     parser.add_argument("--precision", default="f32", help=", ".join(PRECISIONS) + "; a list")
     parser.add_argument("--layout", default="auto", help=", ".join(LAYOUTS) + ", auto; a list")
     parser.add_argument("--threads", default="2", help="a list")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--image-size", default="", help="32, 320x240; else the usual one")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--steps", type=int, default=5, help="at least so many are timed; the median counts")
     parser.add_argument("--seconds", type=float, default=0.0, help="and at least for so long")
