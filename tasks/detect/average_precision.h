@@ -73,6 +73,8 @@ void detect_scores_free(struct detect_scores *scores);
 
 /* A table for people: a row a class, and one for all. */
 void detect_ap_print(const struct detect_scores *scores, char *const *names, FILE *to);
+/* COCO's twelve numbers in two lines, VOC's two in one. */
+void detect_ap_print_summary(const struct detect_scores *scores, FILE *to);
 /* All numbers; null where there is none. NULL when out of memory or a name is not UTF-8. */
 json_t *detect_ap_json(const struct detect_scores *scores, char *const *names);
 

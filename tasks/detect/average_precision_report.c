@@ -24,6 +24,27 @@ void detect_ap_print(const struct detect_scores *s, char *const *names, FILE *to
     put_row("all", s->images, s->boxes, s->ap50, s->ap, to);
 }
 
+/* "COCO  AP 0.5465  AP50 0.8938 ..." */
+static void put_line(const char *head, const char *const *names, const double *values, int count, FILE *to) {
+    fprintf(to, "%-6s", head);
+    for (int i = 0; i < count; i++) {
+        fprintf(to, "%s %s", i ? " " : "", names[i]);
+        put_share(values[i], to);
+    }
+    fputc('\n', to);
+}
+
+void detect_ap_print_summary(const struct detect_scores *s, FILE *to) {
+    static const char *const precision[] = {"AP", "AP50", "AP75", "small", "medium", "large"};
+    static const char *const recall[] = {"AR1", "AR10", "AR100", "small", "medium", "large"};
+    static const char *const voc[] = {"all points", "11 points"};
+    const double ap[] = {s->ap, s->ap50, s->ap75, s->ap_small, s->ap_medium, s->ap_large};
+    const double ar[] = {s->ar1, s->ar10, s->ar100, s->ar_small, s->ar_medium, s->ar_large};
+    put_line("COCO", precision, ap, 6, to);
+    put_line("", recall, ar, 6, to);
+    put_line("VOC", voc, (double[]){s->voc, s->voc11}, 2, to);
+}
+
 static json_t *share(double value) {
     return value < 0 ? json_null() : json_real(value);
 }

@@ -133,6 +133,7 @@ static lam_status write_files(const struct detect *d, const char *folder) {
 lam_status detect_report(void *state, FILE *table, json_t **json, const char *folder) {
     const struct detect *d = state;
     detect_ap_print(&d->scores, d->classes.names, table);
+    detect_ap_print_summary(&d->scores, table);
     if (folder) LAM_TRY(write_files(d, folder));
     *json = detect_ap_json(&d->scores, d->classes.names);
     return *json ? LAM_OK : lam_no_memory();

@@ -624,6 +624,13 @@ static void table_and_json(void **state) {
                               "none                           0       0       -       -\n"
                               "all                            1       3  0.6675  0.6675\n");
     free(text);
+    table = open_memstream(&text, &size);
+    detect_ap_print_summary(&s, table);
+    fclose(table);
+    assert_true(strncmp(text, "COCO   AP  0.6675  AP50  0.6675  AP75", 37) == 0);
+    assert_non_null(strstr(text, "large       -\n       AR1 "));
+    assert_non_null(strstr(text, "\nVOC    all points"));
+    free(text);
     json_t *json = detect_ap_json(&s, names), *classes = json_object_get(json, "classes");
     same("ap50", json_real_value(json_object_get(json, "ap50")), s.ap50);
     assert_true(json_is_null(json_object_get(json, "ap_large")));
