@@ -1,20 +1,7 @@
 #!/bin/bash
 # Detection runs from outside: detect.sh CASE BIN_FOLDER, on a small set in PASCAL VOC's form that is made here, and on the
 # built-in shapes.
-set -u
-case_name=$1
-bin=$(cd "$2" && pwd)
-corpus=$(cd "$(dirname "$0")/../fuzz/corpus/image" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export LAMINA_CACHE=$work/cache
-
-fail() {
-    echo "FAILED: $*" >&2
-    [ -f log ] && sed 's/^/  log: /' log >&2
-    exit 1
-}
+. "$(dirname "$0")/setup.sh"
 
 # make_voc FOLDER TRAIN VAL: pictures of 80 x 60 with one to three boxes of three colours, the classes; every fifth one is empty.
 make_voc() {
@@ -48,16 +35,6 @@ train() {
     "$bin/detect-train" "${options[@]}" --out "$out" "$@" >log 2>&1
 }
 
-metrics() {
-    grep -vE 'images_per_s|"(busy|starved|blocked)/' "$1/metrics.jsonl" | sed 's/,"time":.*//'
-}
-
-# Weights, statistics and optimizer state; texts tell of options, too.
-tensors() {
-    perl -e 'open(F, "<", $ARGV[0]); binmode F; read(F, my $n, 8); seek(F, 8 + unpack("Q", $n), 0); print <F>' \
-        "$1/checkpoints/last.safetensors"
-}
-
 # Lines of metrics may come in another order from several devices.
 same_runs() {
     cmp <(tensors "$1") <(tensors "$2") || fail "$3: other weights"
@@ -71,27 +48,10 @@ killed() {
     shift 2
     "$bin/detect-train" "${options[@]}" --out "$name" "$@" >log 2>&1 &
     local pid=$!
-    for _ in $(seq 6000); do
-        grep -qs "\"step\":$step," "$name/metrics.jsonl" && break
-        kill -0 $pid 2>/dev/null || break
-        sleep 0.01
-    done
+    wait_for_step "$name" "$step" $pid
     kill -KILL $pid || fail "the run ended before step $step"
     wait $pid 2>/dev/null
     [ $? = 137 ] || fail "the run was not killed"
-}
-
-# refused TEXT COMMAND...: exit status 2, one line on stderr that holds the text.
-refused() {
-    local text=$1
-    shift
-    "$@" >out 2>log
-    local got=$?
-    [ "$got" = 2 ] || fail "exit status $got, not 2: $*"
-    grep -qF -- "$text" log || fail "'$text' is not in the error of: $*"
-    [ "$(wc -l <log)" = 1 ] || fail "more than one line of error: $*"
-    [ -e bad ] && fail "a refused run left a folder: $*"
-    return 0
 }
 
 # same_losses COUNT RUN:BLOCK RUN:BLOCK: of the first steps, but for rounding.
@@ -178,7 +138,7 @@ case_use() {
     "$bin/lamina" eval part/checkpoints/last.safetensors --json eval.json --out eval >out 2>log || fail "eval"
     perl -e 'local $/; my @n = map { open(F, "<", $_) or die; <F> =~ /"ap50": ([\d.e-]+)/ ? $1 : die } @ARGV;
         print "@n\n"; exit(!($n[0] > 0 && abs($n[0] - $n[1]) < 1e-6))' part/summary.json eval.json || fail "eval gives other scores"
-    "$bin/lamina" predict run/checkpoints/last.safetensors data/JPEGImages/00{2,3}.png "$corpus/quadrants.jpg" --out seen \
+    "$bin/lamina" predict run/checkpoints/last.safetensors data/JPEGImages/00{2,3}.png "$images/quadrants.jpg" --out seen \
         --json - >out 2>log || fail "predict"
     [ "$(find seen -name '*.png' | wc -l)" = 3 ] || fail "not a picture for each image"
     [ -s seen/predictions.json ] || fail "no predictions.json"
@@ -212,14 +172,14 @@ case_bad_input() {
     refused "anchor sizes" "${t[@]}" --anchors 16,20,25/32,40,51
     refused "--scale-min 2 is above --scale-max" "${t[@]}" --scale-min 2
     refused "--negative-iou 0.7 is above --positive-iou" "${t[@]}" --negative-iou 0.7
-    mkdir -p pictures/{train,val}/{a,b} && for to in pictures/*/*; do cp "$corpus/rgb.png" "$to"; done
+    mkdir -p pictures/{train,val}/{a,b} && for to in pictures/*/*; do cp "$images/rgb.png" "$to"; done
     refused "voc, coco and shapes have" "${t[@]}" --data folder:pictures
     echo "<annotation><object>" >data/Annotations/001.xml
     refused "data/Annotations/001.xml: line " "${t[@]}"
     # A picture that is cut short: named, or left out.
     rm -rf data && make_voc data 10 5 && rm data/JPEGImages/003.png
     refused "003" "${t[@]}"
-    head -c 302 "$corpus/quadrants.jpg" >data/JPEGImages/003.jpg
+    head -c 302 "$images/quadrants.jpg" >data/JPEGImages/003.jpg
     echo "<annotation><size><width>32</width><height>16</height></size></annotation>" >data/Annotations/003.xml
     "$bin/detect-train" "${options[@]}" --out stopped --epochs 1 >out 2>log
     [ $? = 2 ] || fail "exit status $? at a broken image"

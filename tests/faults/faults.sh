@@ -1,19 +1,7 @@
 #!/bin/bash
 # What a run survives: faults.sh CASE BIN_FOLDER. Each case trains a small network on a made data set in a
 # folder of its own, disturbs it, and compares bytes or error lines. Checkpoints of equal runs are equal files.
-set -u
-case_name=$1
-bin=$(cd "$2" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export LAMINA_CACHE=$work/cache
-
-fail() {
-    echo "FAILED: $*" >&2
-    [ -f log ] && sed 's/^/  log: /' log >&2
-    exit 1
-}
+. "$(dirname "$0")/setup.sh"
 
 # make_data FOLDER TRAIN VAL: CIFAR-10's binary format, images whose colour says the class.
 make_data() {
@@ -35,32 +23,11 @@ train() {
     "$bin/classify-train" "${options[@]}" "$@" >log 2>&1
 }
 
-# What must be the same after a resume: every line but those that tell of time.
-metrics() {
-    grep -vE 'images_per_s|"(busy|starved|blocked)/' "$1/metrics.jsonl" | sed 's/,"time":.*//'
-}
-
-# Weights, statistics and optimizer state; texts tell of options, too.
-tensors() {
-    perl -e 'open(F, "<", $ARGV[0]); binmode F; read(F, my $n, 8); seek(F, 8 + unpack("Q", $n), 0); print <F>' \
-        "$1/checkpoints/last.safetensors"
-}
-
 same_runs() {
     cmp "$1/checkpoints/last.safetensors" "$2/checkpoints/last.safetensors" || fail "checkpoints differ"
     cmp "$1/checkpoints/best.safetensors" "$2/checkpoints/best.safetensors" || fail "best checkpoints differ"
     diff <(metrics "$1") <(metrics "$2") >diff || { head -5 diff; fail "metrics differ"; }
     cmp "$1/predictions/epoch-0002.png" "$2/predictions/epoch-0002.png" || fail "predictions differ"
-}
-
-# Waits until run $1 has logged step $2.
-wait_for_step() {
-    for _ in $(seq 6000); do
-        grep -qs "\"step\":$2," "$1/metrics.jsonl" && return 0
-        kill -0 "$3" 2>/dev/null || return 1
-        sleep 0.01
-    done
-    return 1
 }
 
 # summary RUN KEY, text CHECKPOINT KEY: a value of summary.json, of a checkpoint's texts.
