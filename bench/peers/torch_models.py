@@ -245,20 +245,25 @@ def giou(a, b):
     return shared / (union + 1e-7) - (around - union) / (around + 1e-7)
 
 
-def detection_loss(logits, deltas, anchors, labels, corners):
-    """Focal loss and GIoU over each image's positives. labels: class, -1 background, -2 ignored."""
+def focal_loss(logits, labels, alpha=0.25, gamma=2):
+    """Over each image's positives, at least 1. labels: class, -1 background, -2 ignored."""
     positive = labels >= 0
-    norm = 1 / positive.sum(1).clamp(min=1).to(logits.dtype)
     target = torch.zeros_like(logits)
     target[positive] = F.one_hot(labels[positive], logits.shape[2]).to(logits.dtype)
     p = logits.sigmoid()
     right = p * target + (1 - p) * (1 - target)
-    weight = 0.25 * target + 0.75 * (1 - target)
-    focal = weight * (1 - right) ** 2 * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    focal = ((focal.sum(2) * (labels >= -1)).sum(1) * norm).mean()
+    weight = alpha * target + (1 - alpha) * (1 - target)
+    focal = weight * (1 - right) ** gamma * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return ((focal.sum(2) * (labels >= -1)).sum(1) / positive.sum(1).clamp(min=1)).mean()
+
+
+def detection_loss(logits, deltas, anchors, labels, corners):
+    """Focal loss and GIoU, of the positives alone."""
+    positive = labels >= 0
     image, anchor = positive.nonzero(as_tuple=True)
     overlap = giou(decode(deltas[image, anchor].unsqueeze(0), anchors[anchor])[0], corners[image, anchor])
-    return focal + ((1 - overlap) * norm[image]).sum() / logits.shape[0]
+    boxes = ((1 - overlap) / positive.sum(1)[image]).sum() / logits.shape[0]
+    return focal_loss(logits, labels) + boxes
 
 
 RETINANET = {

@@ -133,14 +133,14 @@ def digits(array):
     return [float(f"{x:.9g}") for x in np.asarray(array, np.float64).ravel()]
 
 
-def describe(name, gradient):
+def describe(name, gradient, full=FULL):
     row = {
         "name": name,
         "count": int(gradient.size),
         "norm": float(np.linalg.norm(gradient.ravel())),
         "projections": digits(values.projections(name, gradient)),
     }
-    if gradient.size <= FULL:
+    if gradient.size <= full:
         row["values"] = digits(gradient)
     return row
 

@@ -3,7 +3,7 @@
 
     /usr/bin/python3 tests/golden/make_retinanet_golden.py         (Debian's python3-torch; some minutes)
 
-A plain RetinaNet, written here for the comparison, in double precision: for each box loss the outputs, the
+The plain RetinaNet of bench/peers/torch_models.py in double precision: for each box loss the outputs, the
 loss and every parameter's gradient of one batch, evaluation outputs with the running statistics after that batch, and
 the losses of some steps of an optimizer. Boxes are made, too, and anchors and their targets, by the definitions and
 without thought of speed, so that assignment is compared with them.
@@ -24,14 +24,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import make_golden  # noqa: E402
 import values  # noqa: E402
-from make_golden import digits, relative, torch_models  # noqa: E402
+from make_golden import describe, digits, relative, torch_models  # noqa: E402
 
 MODEL, WIDTH, HEIGHT, CLASSES, BOXES = "retinanet-tiny", 96, 64, 3, 3
 CELL = 8  # pixels of a square of the images' coarse part
 STRIDES, RATIOS = (8, 16, 32), (0.5, 1.0, 2.0)
 SIZES = ((12, 15, 19), (24, 30, 38), (48, 60, 76))
 POSITIVE, NEGATIVE, ALPHA, GAMMA, BETA = 0.5, 0.4, 0.25, 2.0, 1.0 / 9
-MAX_LOG = float(np.float32(np.log(1000 / 16)))
 GRADIENT_BATCH, BATCH, STEPS, CANDIDATES, FULL = 2, 4, 10, 400, 32
 CASES = {
     "giou": {"optimizer": "adamw", "learning_rate": 2e-4, "weight_decay": 0.05},
@@ -145,50 +144,8 @@ def load_batch(number, size, dtype):
 # ---- the network ----
 
 
-class RetinaNet(torch.nn.Module):
-    def __init__(self, width=64):
-        super().__init__()
-        backbone = torch_models.resnet(3, 1, (2, 2, 2, 2), (32, 64, 128, 256), large=True)
-        self.stem, self.layer1, self.layer2 = backbone.stem, backbone.layer1, backbone.layer2
-        self.layer3, self.layer4 = backbone.layer3, backbone.layer4
-        head = torch.nn.ModuleDict()
-        for level, channels in zip((3, 4, 5), (64, 128, 256)):
-            head[f"lateral{level}"] = torch.nn.Conv2d(channels, width, 1)
-            head[f"output{level}"] = torch.nn.Conv2d(width, width, 3, 1, 1)
-        for name, outputs in (("classes", CLASSES), ("boxes", 4)):
-            head[name] = torch.nn.ModuleDict(
-                {
-                    "conv1": torch.nn.Conv2d(width, width, 3, 1, 1),
-                    "conv2": torch.nn.Conv2d(width, width, 3, 1, 1),
-                    "out": torch.nn.Conv2d(width, 9 * outputs, 3, 1, 1),
-                }
-            )
-        self.head = head
-
-    def subnet(self, name, levels, outputs):
-        rows = []
-        for x in levels:
-            x = torch_models.F.relu(self.head[name]["conv1"](x))
-            x = torch_models.F.relu(self.head[name]["conv2"](x))
-            x = self.head[name]["out"](x)
-            rows.append(x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, outputs))
-        return torch.cat(rows, 1)
-
-    def forward(self, x):
-        c3 = self.layer2(self.layer1(self.stem(x)))
-        c4 = self.layer3(c3)
-        c5 = self.layer4(c4)
-        p5 = self.head["lateral5"](c5)
-        p4 = self.head["lateral4"](c4)
-        p4 = p4 + F.interpolate(p5, size=p4.shape[2:], mode="nearest")
-        p3 = self.head["lateral3"](c3)
-        p3 = p3 + F.interpolate(p4, size=p3.shape[2:], mode="nearest")
-        levels = [self.head["output3"](p3), self.head["output4"](p4), self.head["output5"](p5)]
-        return self.subnet("classes", levels, CLASSES), self.subnet("boxes", levels, 4)
-
-
 def create(dtype):
-    net = RetinaNet()
+    net = torch_models.create_detector(MODEL, CLASSES)
     with torch.no_grad():
         for key, p in net.named_parameters():
             shape = (p.shape[0], p.numel() // p.shape[0]) if p.dim() > 1 else tuple(p.shape)
@@ -199,28 +156,9 @@ def create(dtype):
 # ---- losses: per image, then the mean over the batch ----
 
 
-def focal_loss(logits, batch):
-    classes = batch["classes"]
-    target = F.one_hot(classes.clamp(min=0), CLASSES).to(logits.dtype) * (classes >= 0)[..., None]
-    p = torch.sigmoid(logits)
-    right, alpha = p * target + (1 - p) * (1 - target), ALPHA * target + (1 - ALPHA) * (1 - target)
-    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    each = (alpha * (1 - right) ** GAMMA * entropy).sum(2) * (classes >= -1)
-    positives = (classes >= 0).sum(1).clamp(min=1)
-    return (each.sum(1) / positives).mean()
-
-
 def giou_loss(deltas, batch):
-    anchor = torch.from_numpy(ANCHORS).to(deltas.dtype)
-    size, centre = anchor[:, 2:] - anchor[:, :2], (anchor[:, 2:] + anchor[:, :2]) / 2
-    centre, size = centre + deltas[..., :2] * size, size * torch.exp(deltas[..., 2:].clamp(max=MAX_LOG))
-    low, high = centre - size / 2, centre + size / 2
-    want_low, want_high = batch["corners"][..., :2], batch["corners"][..., 2:]
-    shared = (torch.minimum(high, want_high) - torch.maximum(low, want_low)).clamp(min=0).prod(2)
-    union = size.prod(2) + (want_high - want_low).prod(2) - shared
-    hull = (torch.maximum(high, want_high) - torch.minimum(low, want_low)).prod(2)
-    giou = shared / union - (hull - union) / hull
-    return (batch["weights"] * (1 - giou)).sum(1).mean()
+    boxes = torch_models.decode(deltas, torch.from_numpy(ANCHORS).to(deltas.dtype))
+    return (batch["weights"] * (1 - torch_models.giou(boxes, batch["corners"]))).sum(1).mean()
 
 
 def smooth_l1_loss(deltas, batch):
@@ -231,22 +169,10 @@ def smooth_l1_loss(deltas, batch):
 def loss_of(kind, net, batch):
     classes, deltas = net(batch["images"])
     box_loss = {"giou": giou_loss, "smooth-l1": smooth_l1_loss}[kind]
-    return focal_loss(classes, batch) + box_loss(deltas, batch)
+    return torch_models.focal_loss(classes, batch["classes"], ALPHA, GAMMA) + box_loss(deltas, batch)
 
 
 # ---- what is kept ----
-
-
-def summary(name, array, full=FULL):
-    row = {
-        "name": name,
-        "count": int(array.size),
-        "norm": float(np.linalg.norm(array.ravel())),
-        "projections": digits(values.projections(name, array)),
-    }
-    if array.size <= full:
-        row["values"] = digits(array)
-    return row
 
 
 def find_batch():
@@ -303,8 +229,8 @@ def make(kind, number, numbers):
         },
         "losses": digits(double_losses),
         "loss": double["loss"],
-        "outputs": [summary(k, v) for k, v in double["outputs"].items()],
-        "gradients": [summary(k, g) for k, g in double["gradients"].items()],
+        "outputs": [describe(k, v, FULL) for k, v in double["outputs"].items()],
+        "gradients": [describe(k, g, FULL) for k, g in double["gradients"].items()],
     }
 
 
