@@ -2,9 +2,7 @@
 #include "tasks/detect/internal.h"
 
 /* What evaluation reads: class logits [N, A, classes] and deltas [N, A, 4]. */
-static void declare_outputs(const struct detect *d, struct lam_graph *graph, lam_value classes,
-                            lam_value deltas) {
-    (void)d;
+static void declare_outputs(struct lam_graph *graph, lam_value classes, lam_value deltas) {
     lam_graph_output(graph, "classes", lam_cast(graph, classes, LAM_F32));
     lam_graph_output(graph, "deltas", lam_cast(graph, deltas, LAM_F32));
 }
@@ -34,7 +32,7 @@ static lam_value build_output(void *task, struct lam_graph *graph, lam_value row
     lam_value classes = lam_slice(graph, rows, 2, 0, d->classes.count);
     lam_value deltas = lam_slice(graph, rows, 2, d->classes.count, 4);
     if (!lam_graph_training(graph)) {
-        declare_outputs(d, graph, classes, deltas);
+        declare_outputs(graph, classes, deltas);
         return LAM_NO_VALUE;
     }
     lam_value loss = build_loss(d, graph, classes, deltas, inputs);

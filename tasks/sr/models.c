@@ -8,7 +8,7 @@
 
 #include "base/files.h"
 
-enum { SKIP, IMAGE, TAPS, COLOURS = 3, MOST_NAMES = 16 };
+enum { SKIP, IMAGE, TAPS, COLOURS = 3 };
 
 static const struct sr_family *const families[] = {&sr_family_edsr, &sr_family_rcan, NULL};
 const char *const sr_net_names[] = {"edsr-small", "edsr-baseline", "rcan-small", "rcan", NULL};
@@ -123,16 +123,14 @@ bool sr_net_sees_all(const struct sr_net *net) {
 /* ---- create ---- */
 
 static lam_status find(const char *name, const struct sr_family **family, const struct sr_form **form) {
-    const char *all[MOST_NAMES];
-    int count = 0;
     for (int f = 0; families[f]; f++)
         for (int i = 0; families[f]->names[i]; i++) {
             *family = families[f];
             *form = &families[f]->forms[i];
             if (!strcmp(name, families[f]->names[i])) return LAM_OK;
-            all[count++] = families[f]->names[i];
         }
-    const char *nearest = lam_nearest(name, all, count);
+    enum { NAMES = sizeof sr_net_names / sizeof *sr_net_names - 1 };
+    const char *nearest = lam_nearest(name, sr_net_names, NAMES);
     return lam_fail(
         LAM_ERR_NOT_FOUND,
         "--model '%s': no such network%s%s; there are edsr-small, edsr-baseline, rcan-small, rcan", name,

@@ -138,3 +138,10 @@ void assert_boxes_agree(const struct lam_dataset *set) {
     lam_sample_free(&sample);
     lam_sample_free(&boxes);
 }
+
+uint64_t hash_of_boxes(const char *format, const char *where) {
+    struct lam_dataset *set = open_boxes(format, where, LAM_SPLIT_TRAIN, false);
+    uint64_t hash = lam_dataset_hash(set);
+    lam_dataset_close(set);
+    return hash;
+}

@@ -33,6 +33,9 @@ void assert_box(const struct lam_sample *sample, int index, int label, double x0
 void assert_counts(const struct lam_dataset *set, int64_t kept, int64_t clipped, int64_t degenerate,
                    int64_t outside, int64_t strays);
 
+/* lam_dataset_hash of its training part. */
+uint64_t hash_of_boxes(const char *format, const char *where);
+
 /* Reading boxes alone gives what reading samples gives; boxes lie in their images. */
 void assert_boxes_agree(const struct lam_dataset *set);
 
