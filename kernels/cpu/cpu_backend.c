@@ -70,6 +70,11 @@ static int allowed_cores(int *cores, int room) {
     return count;
 }
 
+static int cpu_device_count(void) {
+    int cores[MAX_CORE + 1];
+    return allowed_cores(cores, MAX_CORE + 1);
+}
+
 static void processor_name(char *text, size_t size) {
     unsigned brand[12] = {0}, most = __get_cpuid_max(0x80000000u, NULL);
     if (most >= 0x80000004u)
@@ -239,6 +244,12 @@ static lam_status cpu_fill_zero(struct lam_stream *stream, void *to, size_t byte
     return LAM_OK;
 }
 
+static lam_status cpu_call_host(struct lam_stream *stream, void (*function)(void *context), void *context) {
+    (void)stream;
+    function(context);
+    return LAM_OK;
+}
+
 /* ---- lanes and ops ---- */
 
 static void cpu_run_lanes(struct lam_backend_device *device, void (*work)(void *context, int lane),
@@ -291,6 +302,7 @@ static lam_status cpu_kernel_create(struct lam_backend_device *device, const str
 
 const struct lam_backend lam_backend_cpu = {
     .name = "cpu",
+    .device_count = cpu_device_count,
     .device_open = cpu_device_open,
     .device_close = cpu_device_close,
     .lanes = cpu_lanes,
@@ -299,6 +311,8 @@ const struct lam_backend lam_backend_cpu = {
     .allocate = cpu_allocate,
     .release = cpu_release,
     .host_visible = true,
+    .allocate_host = cpu_allocate,
+    .release_host = cpu_release,
     .stream_create = cpu_stream_create,
     .stream_destroy = cpu_stream_destroy,
     .stream_sync = cpu_stream_sync,
@@ -312,6 +326,7 @@ const struct lam_backend lam_backend_cpu = {
     .copy = cpu_copy,
     .copy_peer = cpu_copy_peer,
     .fill_zero = cpu_fill_zero,
+    .call_host = cpu_call_host,
     .run_lanes = cpu_run_lanes,
     .lane_barrier = cpu_lane_barrier,
     .layout = cpu_layout,

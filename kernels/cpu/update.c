@@ -36,8 +36,12 @@ void lam_cpu_accumulate(float *sum, const float *value, float weight, bool first
     LAM_ISA_PICK(lam_update)->accumulate(sum, value, weight, first, begin, end);
 }
 
-void lam_cpu_sum_squares(const float *value, int64_t begin, int64_t end, double *sum,
+void lam_cpu_sum_squares(const float *value, int64_t begin, int64_t end, int64_t chunk, double *sums,
                          struct lam_stream *stream) {
     (void)stream;
-    *sum = LAM_ISA_PICK(lam_update)->sum_squares(value, begin, end);
+    do {
+        int64_t next = end - begin < chunk ? end : begin + chunk;
+        *sums++ = LAM_ISA_PICK(lam_update)->sum_squares(value, begin, next);
+        begin = next;
+    } while (begin < end);
 }

@@ -10,7 +10,7 @@ void lam_cpu_ema(float *average, const float *value, float decay, int64_t begin,
                  struct lam_stream *stream);
 void lam_cpu_accumulate(float *sum, const float *value, float weight, bool first, int64_t begin, int64_t end,
                         struct lam_stream *stream);
-void lam_cpu_sum_squares(const float *value, int64_t begin, int64_t end, double *sum,
+void lam_cpu_sum_squares(const float *value, int64_t begin, int64_t end, int64_t chunk, double *sums,
                          struct lam_stream *stream);
 
 #endif

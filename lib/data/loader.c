@@ -44,7 +44,8 @@ struct lam_loader {
     struct lam_field fields[LAM_MAX_FIELDS];
     size_t sample_bytes[LAM_MAX_FIELDS];
     struct lam_device *device;
-    bool staged; /* the device's memory is not the host's: batches are copied by next() */
+    bool staged; /* the device's memory is not the host's: each thread copies the samples that it made */
+    struct lam_stream **streams; /* staged: one for each thread */
     uint32_t *order;
     struct slot *slots;
     pthread_t *threads;
@@ -143,6 +144,30 @@ static int make_samples(struct lam_loader *loader, struct slot *slot, int first,
     return -1;
 }
 
+/* Without the mutex: samples [first, first + count) to the device. */
+static lam_status upload(const struct lam_loader *loader, const struct slot *slot, int first, int count,
+                         int thread) {
+    const struct lam_backend *backend = lam_device_backend(loader->device);
+    struct lam_stream *stream = loader->streams[thread];
+    for (int f = 0; f < loader->options.field_count; f++) {
+        size_t bytes = loader->sample_bytes[f], offset = (size_t)first * bytes;
+        LAM_TRY(backend->copy_from_host(stream, (char *)slot->batch.data[f] + offset,
+                                        (char *)slot->host[f] + offset, (size_t)count * bytes));
+    }
+    return backend->stream_sync(stream);
+}
+
+/* Without the mutex: make_samples, and what it made is on the device. */
+static int fill_samples(struct lam_loader *loader, struct slot *slot, int first, int count, int thread,
+                        struct lam_error *error) {
+    int failed = make_samples(loader, slot, first, count, thread, error);
+    if (failed >= 0 || !loader->staged) return failed;
+    lam_status status = upload(loader, slot, first, count, thread);
+    if (status == LAM_OK) return -1;
+    lam_error_save(error, status);
+    return first;
+}
+
 static void *work(void *argument) {
     struct worker worker = *(struct worker *)argument;
     free(argument);
@@ -158,7 +183,7 @@ static void *work(void *argument) {
         loader->busy++;
         pthread_mutex_unlock(&loader->mutex);
         struct lam_error error;
-        int failed = make_samples(loader, slot, first, count, worker.number, &error);
+        int failed = fill_samples(loader, slot, first, count, worker.number, &error);
         pthread_mutex_lock(&loader->mutex);
         loader->busy--;
         if (failed >= 0 && (slot->failed_place < 0 || failed < slot->failed_place)) {
@@ -202,9 +227,21 @@ static lam_status make_slot(struct lam_loader *loader, struct slot *slot) {
     for (int f = 0; f < loader->options.field_count; f++) {
         size_t bytes = loader->sample_bytes[f] * (size_t)loader->options.batch;
         LAM_TRY(lam_device_alloc(loader->device, LAM_MEMORY_DATA, bytes, &slot->batch.data[f]));
-        slot->host[f] = loader->staged ? calloc(1, bytes) : slot->batch.data[f];
-        if (!slot->host[f]) return lam_fail(LAM_ERR_NO_MEMORY, "no memory for the loader");
+        if (loader->staged)
+            LAM_TRY(lam_device_backend(loader->device)
+                        ->allocate_host(lam_device_handle(loader->device), bytes, &slot->host[f]));
+        else
+            slot->host[f] = slot->batch.data[f];
     }
+    return LAM_OK;
+}
+
+static lam_status make_streams(struct lam_loader *loader) {
+    const struct lam_backend *backend = lam_device_backend(loader->device);
+    loader->streams = calloc((size_t)loader->options.threads, sizeof(struct lam_stream *));
+    if (!loader->streams) return lam_no_memory();
+    for (int i = 0; loader->staged && i < loader->options.threads; i++)
+        LAM_TRY(backend->stream_create(lam_device_handle(loader->device), &loader->streams[i]));
     return LAM_OK;
 }
 
@@ -236,6 +273,7 @@ static lam_status prepare(struct lam_loader *loader) {
     if (!loader->order || !loader->slots || !loader->threads)
         return lam_fail(LAM_ERR_NO_MEMORY, "no memory for the loader");
     for (int i = 0; i < o->prefetch; i++) LAM_TRY(make_slot(loader, &loader->slots[i]));
+    LAM_TRY(make_streams(loader));
     return start_threads(loader);
 }
 
@@ -266,10 +304,15 @@ void lam_loader_destroy(struct lam_loader *loader) {
     pthread_cond_broadcast(&loader->work);
     pthread_mutex_unlock(&loader->mutex);
     for (int i = 0; i < loader->started; i++) pthread_join(loader->threads[i], NULL);
+    const struct lam_backend *backend = lam_device_backend(loader->device);
+    for (int i = 0; loader->streams && i < loader->options.threads; i++)
+        if (loader->streams[i]) backend->stream_destroy(loader->streams[i]);
+    free(loader->streams);
     for (int i = 0; loader->slots && i < loader->options.prefetch; i++) {
         struct slot *slot = &loader->slots[i];
         for (int f = 0; f < loader->options.field_count; f++) {
-            if (loader->staged) free(slot->host[f]);
+            if (loader->staged && slot->host[f])
+                backend->release_host(lam_device_handle(loader->device), slot->host[f]);
             if (slot->batch.data[f]) lam_device_free(loader->device, slot->batch.data[f]);
         }
         free(slot->indices);
@@ -318,13 +361,6 @@ static bool all_held(const struct lam_loader *loader) {
     return true;
 }
 
-static lam_status upload(struct lam_loader *loader, const struct slot *slot) {
-    for (int f = 0; f < loader->options.field_count; f++)
-        LAM_TRY(lam_device_upload(loader->device, slot->batch.data[f], slot->host[f],
-                                  loader->sample_bytes[f] * (size_t)slot->samples));
-    return LAM_OK;
-}
-
 /* With the mutex held; waits for the batch whose turn it is. */
 static lam_status wait_for_turn(struct lam_loader *loader, struct slot **found) {
     *found = NULL;
@@ -352,13 +388,6 @@ lam_status lam_loader_next(struct lam_loader *loader, struct lam_batch **batch) 
     lam_status status = wait_for_turn(loader, &slot);
     pthread_mutex_unlock(&loader->mutex);
     LAM_TRY(status);
-    if (slot && loader->staged) {
-        status = upload(loader, slot);
-        if (status != LAM_OK) {
-            lam_loader_release(loader, &slot->batch);
-            return status;
-        }
-    }
     *batch = slot ? &slot->batch : NULL;
     return LAM_OK;
 }

@@ -25,12 +25,15 @@
 #ifndef LAM_DEVICE_BACKEND_H
 #define LAM_DEVICE_BACKEND_H
 
+#include <stdio.h>
+
 #include "base/status.h"
 #include "device/op.h"
 
 struct lam_backend_device; /* the backend's own state of one device */
 struct lam_stream;         /* FIFO of work; a CPU backend runs work at once, so its streams are empty */
 struct lam_event;
+struct lam_recording; /* work of a stream, kept to be launched as often as wanted (a CUDA graph) */
 
 /* Same for all kernels of one run of a program. */
 struct lam_run {
@@ -89,6 +92,8 @@ struct lam_kernel_options {
      * alone. LAM_KERNEL_MEASURE: time the candidates here and now. A choice that does not apply is an error.
      */
     const char *choice;
+    bool
+        tf32; /* f32 matrix products and convolutions may round their inputs to TF32 (GPUs; others ignore it) */
 };
 #define LAM_KERNEL_MEASURE "measure"
 
@@ -110,6 +115,8 @@ struct lam_adamw_args {
 
 struct lam_backend {
     const char *name; /* "cpu", "cuda" */
+    /* How many devices there are: cores, or GPUs. 0 is not an error; -1 is, and the error text says which. */
+    int (*device_count)(void);
 
     /* Devices. `spec` is what follows "name:" ("0", "0-1"). */
     lam_status (*device_open)(const char *spec, struct lam_backend_device **device);
@@ -119,11 +126,17 @@ struct lam_backend {
      * remembered. */
     const char *(*describe)(const struct lam_backend_device *device);
     uint64_t (*total_memory)(const struct lam_backend_device *device);
+    /* Further lines about a device for reports, each a name, two blanks or more, and a value. NULL: there are none. */
+    void (*report)(struct lam_backend_device *device, FILE *file);
 
     /* Memory, aligned to 64 bytes at least; content undefined. Only lib/device's pools call these. */
     lam_status (*allocate)(struct lam_backend_device *device, size_t bytes, void **pointer);
     void (*release)(struct lam_backend_device *device, void *pointer);
     bool host_visible; /* device pointers can be read and written by the host (CPU) */
+    bool whole_batch;  /* slices save nothing here: a segment always takes the whole batch (GPUs) */
+    /* Host memory that copies to and from this device are fast with; as allocate and release. */
+    lam_status (*allocate_host)(struct lam_backend_device *device, size_t bytes, void **pointer);
+    void (*release_host)(struct lam_backend_device *device, void *pointer);
 
     /* Streams and events. copy: kind follows from the flags; both pointers on this device unless said. */
     lam_status (*stream_create)(struct lam_backend_device *device, struct lam_stream **stream);
@@ -140,6 +153,19 @@ struct lam_backend {
     lam_status (*copy_peer)(struct lam_stream *stream, struct lam_backend_device *to_device, void *to,
                             struct lam_backend_device *from_device, const void *from, size_t bytes);
     lam_status (*fill_zero)(struct lam_stream *stream, void *to, size_t bytes);
+    /* Calls function(context) when the stream has come so far, from whatever thread; it must be short and must not call into
+     * the backend. */
+    lam_status (*call_host)(struct lam_stream *stream, void (*function)(void *context), void *context);
+
+    /* Seed and step of what is put on the stream from here on; also of recordings that are launched from here on. NULL on the
+     * CPU, whose kernels take them from their arguments. */
+    void (*set_run)(struct lam_stream *stream, const struct lam_run *run);
+    /* Recordings. What is put on a stream between begin and end is not run but kept, with all addresses as they are; launch puts
+     * it on a stream as one piece. Nothing may wait for the stream in between. All four are NULL where launching costs nothing. */
+    lam_status (*record_begin)(struct lam_stream *stream);
+    lam_status (*record_end)(struct lam_stream *stream, struct lam_recording **recording);
+    lam_status (*record_launch)(struct lam_recording *recording, struct lam_stream *stream);
+    void (*record_destroy)(struct lam_recording *recording);
 
     /* Lanes. run_lanes calls work(context, lane) once for each lane, at the same time, and returns when all
      * have returned; one caller at a time. */
@@ -164,8 +190,9 @@ struct lam_backend {
     /* sum <- sum + weight value; first: sum <- weight value */
     void (*accumulate)(float *sum, const float *value, float weight, bool first, int64_t begin, int64_t end,
                        struct lam_stream *stream);
-    /* Sum of squares of [begin, end) into *sum (a double on the device); for clipping and the NaN guard. */
-    void (*sum_squares)(const float *value, int64_t begin, int64_t end, double *sum,
+    /* Sums of squares of [begin, end), `chunk` elements each, the last one maybe fewer and the only one maybe none, into sums[0], sums[1], ... (doubles on the
+     * device); for clipping and the NaN guard. */
+    void (*sum_squares)(const float *value, int64_t begin, int64_t end, int64_t chunk, double *sums,
                         struct lam_stream *stream);
 };
 

@@ -10,6 +10,7 @@
 #include "device/device.h"
 
 #include "base/files.h"
+#include "base/log.h"
 
 #include <ctype.h>
 #include <dlfcn.h>
@@ -91,7 +92,9 @@ struct lam_device {
     struct lam_backend_device *handle;
     struct lam_stream *stream;
     size_t limit;
-    pthread_mutex_t mutex; /* guards what follows */
+    struct lam_device_modes modes;
+    pthread_mutex_t mutex;       /* guards what follows */
+    struct lam_stream *clearing; /* clears fresh memory, whatever the compute stream is about */
     struct allocation *allocations;
     struct lam_memory_stats kinds[LAM_MEMORY_KINDS], total;
 };
@@ -115,6 +118,7 @@ lam_status lam_device_open(const char *name, size_t limit, struct lam_device **d
     pthread_mutex_init(&d->mutex, NULL);
     lam_status status = backend->device_open(spec, &d->handle);
     if (status == LAM_OK) status = backend->stream_create(d->handle, &d->stream);
+    if (status == LAM_OK) status = backend->stream_create(d->handle, &d->clearing);
     if (status != LAM_OK) {
         lam_device_close(d);
         return lam_fail_in(status, name);
@@ -127,6 +131,7 @@ void lam_device_close(struct lam_device *device) {
     if (!device) return;
     while (device->allocations) lam_device_free(device, device->allocations->pointer);
     if (device->stream) device->backend->stream_destroy(device->stream);
+    if (device->clearing) device->backend->stream_destroy(device->clearing);
     if (device->handle) device->backend->device_close(device->handle);
     pthread_mutex_destroy(&device->mutex);
     free(device->name);
@@ -165,6 +170,14 @@ struct lam_stream *lam_device_stream(const struct lam_device *device) {
     return device->stream;
 }
 
+void lam_device_set_modes(struct lam_device *device, struct lam_device_modes modes) {
+    device->modes = modes;
+}
+
+struct lam_device_modes lam_device_modes(const struct lam_device *device) {
+    return device->modes;
+}
+
 /* ---- the pool ---- */
 
 static lam_status over_limit(const struct lam_device *device, enum lam_memory_kind kind, size_t bytes) {
@@ -197,6 +210,12 @@ static lam_status take(struct lam_device *device, enum lam_memory_kind kind, siz
     return LAM_OK;
 }
 
+/* The mutex is held. */
+static lam_status clear(struct lam_device *device, void *fresh, size_t bytes) {
+    LAM_TRY(device->backend->fill_zero(device->clearing, fresh, bytes));
+    return device->backend->stream_sync(device->clearing);
+}
+
 lam_status lam_device_alloc(struct lam_device *device, enum lam_memory_kind kind, size_t bytes,
                             void **pointer) {
     *pointer = NULL;
@@ -208,17 +227,16 @@ lam_status lam_device_alloc(struct lam_device *device, enum lam_memory_kind kind
 
     pthread_mutex_lock(&device->mutex);
     lam_status status = take(device, kind, bytes, record);
+    void *fresh = status == LAM_OK ? record->pointer : NULL;
+    lam_status cleared = status == LAM_OK ? clear(device, fresh, bytes) : LAM_OK;
     pthread_mutex_unlock(&device->mutex);
     if (status != LAM_OK) {
         free(record);
         return status;
     }
-    void *fresh = record->pointer;
-    status = device->backend->fill_zero(device->stream, fresh, bytes);
-    if (status == LAM_OK) status = device->backend->stream_sync(device->stream);
-    if (status != LAM_OK) {
+    if (cleared != LAM_OK) {
         lam_device_free(device, fresh);
-        return lam_fail_in(status, device->name);
+        return lam_fail_in(cleared, device->name);
     }
     *pointer = fresh;
     return LAM_OK;
@@ -280,8 +298,22 @@ lam_status lam_device_download(struct lam_device *device, void *to_host, const v
 
 /* ---- lists of names ---- */
 
-/* "auto": one CPU device of all the cores that this process may use. */
+/* Loading the backend maps half a gigabyte of vendor libraries, so the driver is asked for first. */
+int lam_device_gpu_count(void) {
+    static const char driver[] = "libcuda.so.1";
+    void *found = dlopen(driver, RTLD_LAZY | RTLD_LOCAL);
+    if (!found) return 0;
+    dlclose(found);
+    const struct lam_backend *backend;
+    int count = load_module("cuda", &backend) == LAM_OK ? backend->device_count() : -1;
+    if (count < 0)
+        lam_log(LAM_LOG_NOTICE, "there is a GPU driver here, but no GPU is used: %s", lam_error_text());
+    return count > 0 ? count : 0;
+}
+
+/* "auto": the first GPU, or one CPU device of all the cores that this process may use. */
 static char *auto_name(void) {
+    if (lam_device_gpu_count() > 0) return lam_format("cuda:0");
     cpu_set_t set;
     int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     return cores > 1 ? lam_format("cpu:0-%d", cores - 1) : lam_format("cpu:0");

@@ -40,6 +40,12 @@ struct lam_memory_stats {
 
 struct lam_device;
 
+/* How programs that are compiled from here on use a device. Zero: exact and as fast as that allows. */
+struct lam_device_modes {
+    bool tf32;        /* f32 matrix products and convolutions round their inputs to TF32 (GPUs) */
+    bool launch_each; /* every kernel is launched by itself, no step is recorded (CUDA graphs) */
+};
+
 /* Opens "cpu:0", "cpu:0-3" or "cuda:0". limit: bytes, 0 = none. Errors: LAM_ERR_NOT_FOUND with the devices
  * that there are, LAM_ERR_INVALID for a name that is none. */
 lam_status lam_device_open(const char *name, size_t limit, struct lam_device **device);
@@ -56,6 +62,9 @@ const struct lam_backend *lam_device_backend(const struct lam_device *device);
 struct lam_backend_device *lam_device_handle(const struct lam_device *device);
 struct lam_stream *lam_device_stream(const struct lam_device *device); /* the compute stream */
 
+void lam_device_set_modes(struct lam_device *device, struct lam_device_modes modes);
+struct lam_device_modes lam_device_modes(const struct lam_device *device);
+
 /* 64-byte aligned, zero filled. bytes = 0 gives NULL. */
 lam_status lam_device_alloc(struct lam_device *device, enum lam_memory_kind kind, size_t bytes,
                             void **pointer);
@@ -65,11 +74,15 @@ struct lam_memory_stats lam_device_memory(const struct lam_device *device, enum 
 struct lam_memory_stats lam_device_memory_total(const struct lam_device *device); /* peak of the sum */
 void lam_device_memory_reset_peak(struct lam_device *device);
 
-/* Blocking copies between host and device. */
+/* Blocking copies between host and device, on the compute stream: by the thread that runs programs on the device, or while none
+ * does. */
 lam_status lam_device_upload(struct lam_device *device, void *to, const void *from_host, size_t bytes);
 lam_status lam_device_download(struct lam_device *device, void *to_host, const void *from, size_t bytes);
 
-/* Parses "cpu:0,cpu:1" or "cpu:0-1" or "auto" into device names. Free each name and the array with free(). */
+/* How many GPUs `--devices auto` would find: those of the CUDA backend, where there is a driver and the backend was built. */
+int lam_device_gpu_count(void);
+
+/* Parses "cpu:0,cpu:1" or "cpu:0-1" or "auto" (the first GPU; all cores as one device where there is none) into device names. Free each name and the array with free(). */
 lam_status lam_device_list_parse(const char *text, char ***names, int *count);
 
 #endif

@@ -81,7 +81,8 @@ static lam_status create_kernel(struct lam_program *p, struct step *step, int sl
                                 struct lam_tuning *tuning) {
     enum { MOST_SIZES = 8 };
     int sizes[MOST_SIZES] = {1};
-    struct lam_kernel_options options = {.slices = sizes, .slice_count = 1, .lanes = p->lanes};
+    struct lam_kernel_options options = {
+        .slices = sizes, .slice_count = 1, .lanes = p->lanes, .tf32 = lam_device_modes(p->device).tf32};
     if (step->batched) options.slice_count = slice_sizes(p, slice, sizes, MOST_SIZES);
     char key[512], text[480];
     lam_program_op_text(p, step, text, sizeof text);
@@ -109,6 +110,7 @@ static lam_status create_kernels(struct lam_program *p, struct lam_tuning *tunin
 }
 
 void lam_program_clear(struct lam_program *p) {
+    lam_program_forget_recordings(p);
     for (int s = 0; s < p->step_count; s++) {
         if (p->steps[s].kernel) p->steps[s].kernel->destroy(p->steps[s].kernel);
         p->steps[s].kernel = NULL;

@@ -21,6 +21,7 @@ lam_status lam_program_compile(struct lam_graph *graph, struct lam_device *devic
     p->max_slice = options ? options->max_slice : 0;
     p->split = options && options->split;
     p->hook.segment = -1;
+    p->recorded = p->backend->record_begin && !lam_device_modes(device).launch_each;
     struct lam_tuning *tuning = options ? options->tuning : NULL;
     lam_status status = lam_program_schedule(p);
     if (status == LAM_OK) status = lam_program_choose_slices(p, tuning);
@@ -142,8 +143,7 @@ static lam_status run(struct lam_program *p, int begin, int end, uint64_t seed, 
     p->run = (struct lam_run){.seed = seed, .step = step};
     p->run_begin = begin;
     p->run_end = end;
-    lam_program_execute(p);
-    return p->backend->stream_sync(lam_device_stream(p->device));
+    return lam_program_execute(p);
 }
 
 lam_status lam_program_run(struct lam_program *p, uint64_t seed, uint64_t step) {
@@ -253,6 +253,20 @@ void lam_program_profile_print(const struct lam_program *p, FILE *file) {
                 lines[i].text);
     }
     free(lines);
+}
+
+int lam_program_op_count(const struct lam_program *p) {
+    return p->step_count;
+}
+
+struct lam_program_op lam_program_op(const struct lam_program *p, int index) {
+    const struct step *step = &p->steps[index];
+    return (struct lam_program_op){.op = &step->node.op,
+                                   .tag = step->node.tag,
+                                   .segment = step->when,
+                                   .batched = step->batched,
+                                   .backward = step->node.backward,
+                                   .again = step->clone};
 }
 
 void lam_program_print(const struct lam_program *p, FILE *file) {

@@ -115,6 +115,16 @@ void lam_program_profile(struct lam_program *program, bool on);
 double lam_program_tag_seconds(const struct lam_program *program, int tag);
 /* Time per op kind and shape, share, GFLOP/s and GB/s where known; segments and slices. */
 void lam_program_profile_print(const struct lam_program *program, FILE *file);
+/* The ops as they are run, for counting: those of the segments in their order, then those without a batch. */
+struct lam_program_op {
+    const struct lam_op *op; /* the program's */
+    int tag;                 /* lam_graph_tag */
+    int segment;             /* of a batched op; else what it comes before */
+    bool batched, backward;
+    bool again; /* computes again what an earlier segment computed */
+};
+int lam_program_op_count(const struct lam_program *program);
+struct lam_program_op lam_program_op(const struct lam_program *program, int index);
 /* Segments, slices, kernels chosen, values kept and their bytes. */
 void lam_program_print(const struct lam_program *program, FILE *file);
 

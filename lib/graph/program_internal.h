@@ -81,6 +81,8 @@ struct stage {
     int begin, end; /* steps without batch */
 };
 
+enum { LAM_PROGRAM_RECORDINGS = 128 };
+
 struct lam_program {
     struct lam_graph *graph;
     struct lam_device *device;
@@ -118,7 +120,17 @@ struct lam_program {
         void *context;
     } hook;
 
+    bool recorded; /* runs are recorded, and the recordings launched */
+    bool warm[2];  /* the first part, or the whole, and the second one were run */
+    struct program_recording {
+        uintptr_t *key;
+        struct lam_recording *recording;
+    } recordings[LAM_PROGRAM_RECORDINGS];
+    int recording_count;
+
     struct lam_run run;
+    lam_status run_status; /* of what was put on the stream; its text: run_error */
+    struct lam_error run_error;
     bool profile, time_segments;
     double run_seconds;
     long runs;
@@ -136,8 +148,9 @@ void lam_program_lane_range(const struct lam_program *program, int lane, int64_t
 /* tune.c: sets every segment's slice, by rule, record or measurement. */
 lam_status lam_program_choose_slices(struct lam_program *program, struct lam_tuning *tuning);
 
-/* run.c */
-void lam_program_execute(struct lam_program *program);
+/* run.c: runs segments run_begin to run_end and waits for the end. */
+lam_status lam_program_execute(struct lam_program *program);
+void lam_program_forget_recordings(struct lam_program *program);
 
 /* One line that names an op with its shapes, for records, profiles and errors. */
 void lam_program_op_text(const struct lam_program *program, const struct step *step, char *text, size_t size);

@@ -8,6 +8,9 @@
  */
 #include "graph/program_internal.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/files.h"
 
 /* ---- addresses ---- */
@@ -62,6 +65,15 @@ static char *locate(const struct lam_program *p, const char *address, lam_value 
     return (char *)(uintptr_t)address + shift;
 }
 
+/* ---- profile ---- */
+
+/* A profile that wants times waits for a device that works later. */
+static double profile_time(const struct lam_program *p, int lane) {
+    if (!p->profile || lane != 0) return 0;
+    if (!p->backend->host_visible) p->backend->stream_sync(lam_device_stream(p->device));
+    return lam_seconds();
+}
+
 /* ---- partial sums ---- */
 
 static int first_busy_lane(const struct lam_program *p) {
@@ -93,20 +105,20 @@ static void fold(struct lam_program *p, struct step *step, int lane) {
         lam_value v = step->node.out[o];
         if (v != LAM_NO_VALUE && !p->values[v].value.batched) out[o] = step->out[o];
     }
-    double start = p->profile && lane == 0 ? lam_seconds() : 0;
+    double start = profile_time(p, lane);
     step->kernel->reduce(step->kernel, partials, count, out, lane, p->lanes, lam_device_stream(p->device));
-    if (p->profile && lane == 0) step->reduce_seconds += lam_seconds() - start;
+    step->reduce_seconds += profile_time(p, lane) - start;
 }
 
 /* ---- stages ---- */
 
 static void prepare(struct lam_program *p, struct step *step, int lane) {
-    double start = p->profile && lane == 0 ? lam_seconds() : 0;
+    double start = profile_time(p, lane);
     for (int i = 0; i < step->node.op.inputs; i++)
         if (step->prepared_at[i])
             step->kernel->prepare(step->kernel, i, step->in[i], step->prepared_at[i], lane, p->lanes,
                                   lam_device_stream(p->device));
-    if (p->profile && lane == 0) step->reduce_seconds += lam_seconds() - start;
+    step->reduce_seconds += profile_time(p, lane) - start;
 }
 
 static void run_unbatched(struct lam_program *p, struct step *step) {
@@ -195,10 +207,10 @@ static void run_step(struct lam_program *p, struct step *step, int lane, int64_t
         if (v != LAM_NO_VALUE && p->values[v].value.batched)
             args.out[o] = locate(p, step->out[o], v, lane, first);
     }
-    double start = p->profile && lane == 0 ? lam_seconds() : 0;
+    double start = profile_time(p, lane);
     step->kernel->run(step->kernel, &args);
     if (p->profile && lane == 0) {
-        step->seconds += lam_seconds() - start;
+        step->seconds += profile_time(p, lane) - start;
         step->calls++;
     }
 }
@@ -214,6 +226,13 @@ static void run_segment(struct lam_program *p, int t, int lane) {
     }
 }
 
+/* From lane 0: what wants to know of outputs is told when they are complete. */
+static void tell(struct lam_program *p, int segment) {
+    if (!p->hook.done || p->hook.segment != segment) return;
+    lam_status status = p->backend->call_host(lam_device_stream(p->device), p->hook.done, p->hook.context);
+    if (p->run_status == LAM_OK && status != LAM_OK) lam_error_save(&p->run_error, p->run_status = status);
+}
+
 static void run_lane(void *context, int lane) {
     struct lam_program *p = context;
     for (int t = p->run_begin; t <= p->run_end; t++) {
@@ -222,15 +241,95 @@ static void run_lane(void *context, int lane) {
         if (t == p->run_end) break;
         run_segment(p, t, lane);
         p->backend->lane_barrier(p->handle, lane);
-        if (lane == 0 && p->hook.done && p->hook.segment == t) p->hook.done(p->hook.context);
+        if (lane == 0) tell(p, t);
         if (p->time_segments && lane == 0) p->segments[t].seconds = lam_seconds() - start;
     }
 }
 
-void lam_program_execute(struct lam_program *p) {
+/* ---- recordings ----
+ *
+ * Where launching costs time, a part of the program is recorded once for each set of addresses that it is run with (the slots
+ * of a queue take turns), and launched from then on. The very first run of a part is not: libraries set themselves up in it. */
+
+/* Everything that a recording has in it beside the program itself. */
+static void describe_run(const struct lam_program *p, uintptr_t *key) {
+    const void *addresses[] = {p->activations,   p->workspace,   p->param_base,
+                               p->gradient_base, p->buffer_base, p->hook.context};
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) *key++ = (uintptr_t)addresses[i];
+    *key++ = (uintptr_t)p->hook.done;
+    *key++ = (uintptr_t)p->hook.segment;
+    *key++ = (uintptr_t)p->run_begin;
+    *key++ = (uintptr_t)p->run_end;
+    for (int i = 0; i < p->graph->input_count; i++) *key++ = (uintptr_t)p->input_data[i];
+    for (int i = 0; i < p->graph->output_count; i++) *key++ = (uintptr_t)p->output_data[i];
+}
+
+enum { KEY_WORDS = 10 };
+
+static size_t key_bytes(const struct lam_program *p) {
+    return sizeof(uintptr_t) * (size_t)(KEY_WORDS + p->graph->input_count + p->graph->output_count);
+}
+
+void lam_program_forget_recordings(struct lam_program *p) {
+    for (int i = 0; i < p->recording_count; i++) {
+        p->backend->record_destroy(p->recordings[i].recording);
+        free(p->recordings[i].key);
+    }
+    p->recording_count = 0;
+}
+
+static lam_status record(struct lam_program *p, struct lam_recording **recording) {
+    struct lam_stream *stream = lam_device_stream(p->device);
+    LAM_TRY(p->backend->record_begin(stream));
+    p->backend->run_lanes(p->handle, run_lane, p);
+    return p->backend->record_end(stream, recording);
+}
+
+/* The recording of this run, made if there is none yet. NULL: there are too many already. */
+static lam_status find_recording(struct lam_program *p, struct lam_recording **found) {
+    uintptr_t *key = calloc(1, key_bytes(p));
+    if (!key) return lam_no_memory();
+    describe_run(p, key);
+    for (int i = 0; i < p->recording_count; i++)
+        if (!memcmp(key, p->recordings[i].key, key_bytes(p))) {
+            *found = p->recordings[i].recording;
+            free(key);
+            return LAM_OK;
+        }
+    lam_status status = p->recording_count < LAM_PROGRAM_RECORDINGS ? record(p, found) : LAM_OK;
+    if (status == LAM_OK && p->run_status != LAM_OK) {
+        p->backend->record_destroy(*found);
+        status = lam_error_restore(&p->run_error);
+    }
+    if (status != LAM_OK || !*found) {
+        free(key);
+        return status;
+    }
+    p->recordings[p->recording_count++] = (struct program_recording){.key = key, .recording = *found};
+    return LAM_OK;
+}
+
+static lam_status execute(struct lam_program *p) {
+    struct lam_stream *stream = lam_device_stream(p->device);
+    if (p->backend->set_run) p->backend->set_run(stream, &p->run);
+    p->run_status = LAM_OK;
+    struct lam_recording *recording = NULL;
+    bool *warm = &p->warm[p->run_begin > 0];
+    if (p->recorded && *warm && !p->profile && !p->time_segments) LAM_TRY(find_recording(p, &recording));
+    *warm = true;
+    if (recording)
+        LAM_TRY(p->backend->record_launch(recording, stream));
+    else
+        p->backend->run_lanes(p->handle, run_lane, p);
+    return p->run_status == LAM_OK ? LAM_OK : lam_error_restore(&p->run_error);
+}
+
+lam_status lam_program_execute(struct lam_program *p) {
     if (!p->resolved) resolve(p);
     double start = lam_seconds();
-    p->backend->run_lanes(p->handle, run_lane, p);
+    lam_status status = execute(p);
+    lam_status synced = p->backend->stream_sync(lam_device_stream(p->device));
     p->run_seconds += lam_seconds() - start;
     p->runs++;
+    return status != LAM_OK ? status : synced;
 }

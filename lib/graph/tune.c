@@ -2,7 +2,8 @@
  *
  * By rule: the largest power of two with which the widest op of the segment stays in half a megabyte. By
  * measurement: the whole program is run with every slice of a short list, segment by segment the fastest is
- * taken. Segments with the same ops and shapes share their measurements and one line of the record.
+ * taken. Segments with the same ops and shapes share their measurements and one line of the record. On a device
+ * where slices save nothing a segment takes the whole batch.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,8 +138,7 @@ static lam_status time_runs(struct lam_program *p, const struct lam_tuning *tuni
     for (int t = 0; t < p->segment_count; t++) least[t] = 1e30;
     double began = lam_seconds();
     for (int round = 0; round < 3 && !lam_tuning_stopped(tuning); round++) {
-        lam_program_execute(p);
-        LAM_TRY(p->backend->stream_sync(lam_device_stream(p->device)));
+        LAM_TRY(lam_program_execute(p));
         for (int t = 0; t < p->segment_count; t++)
             if (p->segments[t].seconds < least[t]) least[t] = p->segments[t].seconds;
         if (round > 0 && lam_seconds() - began > 3.0) break; /* large networks: two runs have to do */
@@ -253,6 +253,10 @@ static lam_status read_record(const struct lam_program *p, const struct lam_tuni
 
 lam_status lam_program_choose_slices(struct lam_program *p, struct lam_tuning *tuning) {
     LAM_TRY(name_segments(p));
+    if (p->backend->whole_batch) {
+        for (int t = 0; t < p->segment_count; t++) p->segments[t].slice = most_samples(p);
+        return LAM_OK;
+    }
     bool *known = calloc((size_t)p->segment_count + 1, sizeof *known), all = true;
     if (!known) return lam_no_memory();
     lam_status status = LAM_OK;

@@ -60,8 +60,9 @@ static lam_status declare_inputs(const struct lam_block *block, struct lam_graph
         const struct lam_border_part *part = &block->options.in.part[p];
         if (!part->present) continue;
         struct lam_shape sample = lam_graph_training(graph) ? part->shape : part->eval_shape;
-        flow->in[p] = lam_graph_border_input(graph, lam_part_names[p].in, part->dtype,
-                                             with_batch(sample, (int)lam_graph_batch(graph)), false);
+        flow->in[p] =
+            lam_graph_border_input(graph, lam_part_names[p].in, part->dtype,
+                                   with_batch(sample, (int)lam_graph_batch(graph)), block->options.plain_in);
         if (p > 0) flow->taps[p - 1] = flow->in[p];
     }
     LAM_TRY(declare_fields(block, graph, flow));
@@ -100,7 +101,7 @@ static lam_value build_auxiliary(const struct lam_block *block, struct lam_graph
 static void give_out(struct lam_block *block, struct lam_graph *graph, struct flow *flow, int p,
                      lam_value value) {
     flow->out[p] = value;
-    lam_graph_border_output(graph, lam_part_names[p].out, value, false);
+    lam_graph_border_output(graph, lam_part_names[p].out, value, block->options.plain_out);
     struct lam_shape shape = lam_value_shape(graph, value), sample = {.rank = shape.rank - 1};
     struct lam_border_part *part = &block->border.part[p];
     memcpy(sample.dim, shape.dim + 1, (size_t)sample.rank * sizeof *shape.dim);
@@ -141,9 +142,9 @@ static lam_status build_micro_end(struct lam_block *block, struct lam_graph *gra
     for (int p = 0; p < LAM_BORDER_PARTS; p++) {
         if (flow->out[p] != LAM_NO_VALUE && has_gradient(network, p)) {
             y[part.outputs] = flow->out[p];
-            dy[part.outputs++] = lam_graph_border_input(graph, lam_part_names[p].out_gradient,
-                                                        lam_value_dtype(graph, flow->out[p]),
-                                                        lam_value_shape(graph, flow->out[p]), false);
+            dy[part.outputs++] = lam_graph_border_input(
+                graph, lam_part_names[p].out_gradient, lam_value_dtype(graph, flow->out[p]),
+                lam_value_shape(graph, flow->out[p]), block->options.plain_out);
         }
         if (flow->in[p] != LAM_NO_VALUE && has_gradient(network, p)) {
             from[part.inputs] = p;
@@ -152,7 +153,7 @@ static lam_status build_micro_end(struct lam_block *block, struct lam_graph *gra
     }
     LAM_TRY(lam_graph_backward_part(graph, &part));
     for (int i = 0; i < part.inputs; i++)
-        lam_graph_border_output(graph, lam_part_names[from[i]].in_gradient, dx[i], false);
+        lam_graph_border_output(graph, lam_part_names[from[i]].in_gradient, dx[i], block->options.plain_in);
     return lam_graph_status(graph);
 }
 

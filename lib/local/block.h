@@ -48,6 +48,7 @@ struct lam_block_options {
     int first, last;           /* units */
     int next_last;             /* last unit of the next block, if there is one */
     struct lam_border in;      /* of the block before, where first > 0 (lam_block_border) */
+    bool plain_in, plain_out;  /* borders to a device whose layouts are others are PLAIN */
     const struct lam_aux *aux; /* where last is not the network's last unit; NULL: only evaluation */
     struct lam_aux_options aux_options;
     int batch;            /* samples of a full batch; of evaluation: lam_network_eval_batch */

@@ -20,6 +20,13 @@ static int in_flight(const struct lam_chain_options *o, int left) {
     return o->all_in_flight || left > o->micro_batches ? o->micro_batches : left;
 }
 
+/* Whether blocks j and j + 1 are on devices of two kinds, which need not store values alike. */
+static bool kinds_meet(const struct lam_chain_options *o, const struct lam_partition *cut, int j) {
+    if (j < 0 || j + 1 >= cut->blocks) return false;
+    return lam_device_backend(o->devices[cut->device[j]]) !=
+           lam_device_backend(o->devices[cut->device[j + 1]]);
+}
+
 static lam_status create_blocks(const struct lam_chain_options *o, struct lam_chain *chain) {
     const struct lam_partition *cut = &chain->partition;
     for (int j = 0; j < cut->blocks; j++) {
@@ -32,6 +39,8 @@ static lam_status create_blocks(const struct lam_chain_options *o, struct lam_ch
                                             .aux = last || o->evaluation_only || o->micro_batches ? NULL
                                                                                                   : o->aux,
                                             .aux_options = o->aux_options,
+                                            .plain_in = kinds_meet(o, cut, j - 1),
+                                            .plain_out = kinds_meet(o, cut, j),
                                             .batch = o->batch,
                                             .tail = o->tail,
                                             .evaluation_only = o->evaluation_only,

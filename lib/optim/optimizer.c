@@ -80,6 +80,12 @@ size_t lam_optimizer_bytes(const struct lam_optimizer_options *options, const st
     return bytes;
 }
 
+int64_t lam_optimizer_calls(const struct lam_optimizer_options *options, const struct lam_params *params) {
+    int64_t count = lam_params_count(params), decayed = lam_params_decayed_count(params);
+    int ranges = (decayed > 0) + (decayed < count);
+    return (count > 0 ? 2 : 0) + ranges + (options->ema_decay > 0.0f && count > 0);
+}
+
 static lam_status check_options(const struct lam_optimizer_options *options) {
     bool adam = options->kind != LAM_OPTIMIZER_SGD;
     if (!adam && !(options->momentum >= 0.0f && options->momentum < 1.0f))
@@ -138,6 +144,9 @@ lam_status lam_optimizer_create(const struct lam_optimizer_options *options, str
 
 void lam_optimizer_destroy(struct lam_optimizer *optimizer) {
     if (!optimizer) return;
+    /* The last update may be under way; the memory is still its own, and the parameters'. */
+    if (optimizer->sums)
+        lam_device_backend(optimizer->device)->stream_sync(lam_device_stream(optimizer->device));
     for (int i = 0; i < LAM_OPTIMIZER_STATES; i++)
         if (optimizer->states[i].data) lam_device_free(optimizer->device, optimizer->states[i].data);
     if (optimizer->sums) lam_device_free(optimizer->device, optimizer->sums);
@@ -191,11 +200,10 @@ static void sum_lane(void *context, int lane) {
     const float *gradients = lam_params_gradients(o->params), *values = lam_params_values(o->params);
     int64_t first, last;
     lane_chunks(o, lane, &first, &last);
-    for (int64_t c = first; c < last; c++) {
-        int64_t begin = c * CHUNK, end = clamp(begin + CHUNK, 0, o->count);
-        backend->sum_squares(gradients, begin, end, o->sums + c, stream);
-        backend->sum_squares(values, begin, end, o->sums + o->chunks + c, stream);
-    }
+    if (first == last) return;
+    int64_t begin = first * CHUNK, end = clamp(last * CHUNK, 0, o->count);
+    backend->sum_squares(gradients, begin, end, CHUNK, o->sums + first, stream);
+    backend->sum_squares(values, begin, end, CHUNK, o->sums + o->chunks + first, stream);
 }
 
 static void update_range(const struct pass *pass, int64_t begin, int64_t end, float weight_decay) {

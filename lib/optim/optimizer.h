@@ -45,6 +45,9 @@ void lam_optimizer_destroy(struct lam_optimizer *optimizer);
 /* Bytes of state for `params`, before anything is allocated. */
 size_t lam_optimizer_bytes(const struct lam_optimizer_options *options, const struct lam_params *params);
 
+/* Calls of the backend's flat-buffer functions in one update on a device of one lane: on a GPU, so many launches. */
+int64_t lam_optimizer_calls(const struct lam_optimizer_options *options, const struct lam_params *params);
+
 /* One update; `step` counts updates from 0. Where a gradient or parameter is not finite: LAM_ERR_NOT_FINITE
  * that names the first such tensor, and nothing is updated. (The check rides on the norm; costs one read.) */
 lam_status lam_optimizer_step(struct lam_optimizer *optimizer, float learning_rate, uint64_t step);
