@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "pipeline/bridge.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/queue.h"
 
@@ -31,15 +32,28 @@ struct message {
     void *release_context;
 };
 
+/* Where a link's data lies for the one who writes it, or reads it. */
+struct side {
+    struct lam_device *device;
+    struct message *messages;                                    /* as many as the queue has slots */
+    void *activation[LAM_MAX_FIELDS], *gradient[LAM_MAX_FIELDS]; /* end to end: of a whole batch, by place */
+};
+
 struct link {
     struct lam_queue *queue;
-    struct message *messages;  /* as many as the queue has slots */
-    struct lam_device *device; /* receiver */
-    bool inside; /* the block before is on the same device: the slot is one of the device's turns */
-    /* End to end: slots are parts of one batch, and gradients come back in a queue of their own. */
+    struct side near; /* the receiver's */
+    bool inside;      /* the block before is on the same device: the slot is one of the device's turns */
+    /* Where the block before is on a device that does not share memory with this one: it writes into `outbox`, whose data is on
+     * its own device, and the bridge takes that to the slot `bound_for`. NULL: it writes into the slot itself. */
+    struct lam_bridge *bridge;
+    struct message outbox;
+    int bound_for;
+    /* End to end: slots are parts of one batch, and gradients come back in a queue of their own. A sender that does not share
+     * memory has a side of its own, and carriers to and from it; else they are NULL. */
     struct lam_queue *back;
-    void *activation[LAM_MAX_FIELDS], *gradient[LAM_MAX_FIELDS]; /* of a whole batch, by place */
-    size_t micro_bytes[LAM_MAX_FIELDS];                          /* of a micro-batch in either */
+    size_t micro_bytes[LAM_MAX_FIELDS]; /* of a micro-batch, by place */
+    struct side far;
+    struct lam_carrier *forward, *backward;
 };
 
 /* What a block's EMA twins follow: packed parameters of the next block, by version. */
@@ -48,6 +62,9 @@ struct followed {
     float **places;
     int kept;
     int64_t count; /* floats of a version */
+    struct lam_carrier
+        *carrier;  /* from the device of the block that is followed, if it does not share memory: */
+    float *packed; /* a version there */
 };
 
 enum doing { DOING_NOTHING, DOING_WORK, DOING_STARVED, DOING_SNAPSHOT, DOING_BLOCKED, DOING_STATES };
@@ -91,8 +108,8 @@ struct lam_pipeline {
     struct followed *twins; /* by block */
     struct hook {
         struct worker *worker;
-        struct lam_queue *queue;
-    } * hooks; /* by block */
+        struct link *link; /* behind it */
+    } * hooks;             /* by block */
     pthread_mutex_t mutex;
     pthread_cond_t moved;
     struct lam_error error;         /* the first one; status LAM_OK: none */
@@ -130,6 +147,13 @@ void lam_worker_delay(struct worker *worker);
 /* Everything of a message but the activation: who the samples are, and, in training, the fields that losses read. */
 lam_status lam_worker_fill(const struct worker *worker, int block, const struct message *from,
                            struct message *to);
+
+/* What lies in the slot that was acquired behind a block is complete. */
+void lam_worker_hand_on(struct link *behind);
+/* All of a message but its data, which is somewhere else, and the room for its indices. */
+void lam_worker_copy_head(const struct message *from, struct message *to);
+/* From a bridge: it has arrived. context: a struct hook of the block before. */
+void lam_worker_arrived(void *context, lam_status status);
 
 lam_status lam_worker_name_batch(const struct message *in, lam_status status);
 

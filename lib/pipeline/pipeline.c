@@ -77,26 +77,37 @@ int lam_pipeline_most_samples(const struct lam_block *block) {
     return o->batch > evaluation ? o->batch : evaluation;
 }
 
-static lam_status create_messages(struct link *link, int slots, int batch) {
-    link->messages = calloc((size_t)slots, sizeof *link->messages);
-    if (!link->messages) return lam_no_memory();
-    LAM_TRY(lam_queue_create(slots, &link->queue));
-    for (int i = 0; i < slots; i++) {
-        link->messages[i].indices = calloc((size_t)batch, sizeof *link->messages[i].indices);
-        if (!link->messages[i].indices) return lam_no_memory();
-        link->messages[i].batch.indices = link->messages[i].indices;
-    }
+static lam_status create_indices(struct message *message, int batch) {
+    message->indices = calloc((size_t)batch, sizeof *message->indices);
+    message->batch.indices = message->indices;
+    return message->indices ? LAM_OK : lam_no_memory();
+}
+
+static lam_status create_side(struct side *side, struct lam_device *device, int slots, int batch) {
+    side->device = device;
+    side->messages = calloc((size_t)slots, sizeof *side->messages);
+    if (!side->messages) return lam_no_memory();
+    for (int i = 0; i < slots; i++) LAM_TRY(create_indices(&side->messages[i], batch));
     return LAM_OK;
+}
+
+/* Whether what block j - 1 gives to block j has to go to another memory, in this process. */
+static bool is_bridged(const struct lam_pipeline *p, int j) {
+    return j > 0 && j < p->blocks && !p->options.transport &&
+           lam_carrier_needed(lam_block_device(p->options.blocks[j - 1]),
+                              lam_block_device(p->options.blocks[j]));
 }
 
 /* A slot per micro-batch, forward and back. */
 static lam_status create_end_to_end_link(struct lam_pipeline *p, int j) {
     struct link *link = &p->links[j];
     const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
-    int slots = j > 0 ? options->micro_batches : 1;
-    link->device = lam_block_device(p->options.blocks[j]);
-    LAM_TRY(create_messages(link, slots, lam_pipeline_most_samples(p->options.blocks[j])));
+    int slots = j > 0 ? options->micro_batches : 1, batch = lam_pipeline_most_samples(p->options.blocks[j]);
+    LAM_TRY(lam_queue_create(slots, &link->queue));
+    LAM_TRY(create_side(&link->near, lam_block_device(p->options.blocks[j]), slots, batch));
     if (j == 0) return LAM_OK;
+    if (is_bridged(p, j))
+        LAM_TRY(create_side(&link->far, lam_block_device(p->options.blocks[j - 1]), slots, batch));
     for (int part = 0; part < LAM_BORDER_PARTS; part++)
         link->micro_bytes[lam_border_place(part)] =
             lam_block_micro_part_bytes(p->options.blocks[j - 1], part);
@@ -122,8 +133,10 @@ static lam_status create_link(struct lam_pipeline *p, int j) {
     bool outgoing = is_outgoing(p, j);
     link->inside = j > 0 && p->device_of[j] == p->device_of[j - 1];
     int slots = outgoing ? LAM_PIPELINE_STAGING : slots_before(p, j);
-    link->device = lam_block_device(p->options.blocks[outgoing ? j - 1 : j]);
-    LAM_TRY(create_messages(link, slots, batch));
+    LAM_TRY(lam_queue_create(slots, &link->queue));
+    LAM_TRY(
+        create_side(&link->near, lam_block_device(p->options.blocks[outgoing ? j - 1 : j]), slots, batch));
+    if (is_bridged(p, j)) LAM_TRY(create_indices(&link->outbox, batch));
     return j > 0 ? lam_block_check_border(p->options.blocks[j - 1], p->options.blocks[j]) : LAM_OK;
 }
 
@@ -175,7 +188,7 @@ static lam_status create(struct lam_pipeline *p) {
     for (int j = 0; j < p->blocks; j++) LAM_TRY(create_link(p, j));
     for (int j = 0; j < p->blocks; j++) LAM_TRY(create_twins(p, j));
     for (int j = 0; j + 1 < p->blocks; j++) {
-        p->hooks[j] = (struct hook){&p->workers[p->device_of[j]], p->links[j + 1].queue};
+        p->hooks[j] = (struct hook){&p->workers[p->device_of[j]], &p->links[j + 1]};
         if (!lam_pipeline_end_to_end(p))
             lam_block_on_output(p->options.blocks[j], lam_worker_output_done, &p->hooks[j]);
     }
@@ -273,10 +286,13 @@ struct lam_block_memory lam_pipeline_memory(const struct lam_pipeline *p, int de
     for (int j = w->first_block; j < end; j++) {
         if (lam_pipeline_end_to_end(p)) {
             *queue += end_to_end_bytes(p, j);
+            if (is_bridged(p, j + 1)) *queue += end_to_end_bytes(p, j + 1);
             continue;
         }
         if (j > 0 && !p->links[j].inside) *queue += slot_bytes(p, j) * (size_t)slots_before(p, j);
         *queue += version_bytes(p, j);
+        if (is_bridged(p, j + 1)) *queue += slot_bytes(p, j + 1);
+        if (is_bridged(p, j)) *queue += (size_t)p->twins[j - 1].count * sizeof(float);
     }
     *queue += (size_t)lam_stage_turns(w->stage.count) * turn_bytes(p, w);
     if (p->options.transport && end < p->blocks) *queue += slot_bytes(p, end) * LAM_PIPELINE_STAGING;
@@ -295,7 +311,7 @@ static void lay_out(const struct lam_pipeline *p, int j, char *slot, struct mess
 
 static lam_status allocate_slot(struct lam_pipeline *p, int j, struct message *message) {
     void *slot;
-    LAM_TRY(lam_device_alloc(p->links[j].device, LAM_MEMORY_QUEUE, slot_bytes(p, j), &slot));
+    LAM_TRY(lam_device_alloc(p->links[j].near.device, LAM_MEMORY_QUEUE, slot_bytes(p, j), &slot));
     lay_out(p, j, slot, message);
     return LAM_OK;
 }
@@ -306,33 +322,61 @@ static lam_status allocate_turns(struct lam_pipeline *p, struct worker *w) {
         LAM_TRY(lam_device_alloc(w->stage.device, LAM_MEMORY_QUEUE, turn_bytes(p, w), (void **)&w->turn[t]));
     for (int i = 1; i < w->stage.count; i++) {
         int j = w->first_block + i;
-        lay_out(p, j, w->turn[(i - 1) % 2], &p->links[j].messages[0]);
+        lay_out(p, j, w->turn[(i - 1) % 2], &p->links[j].near.messages[0]);
     }
     return LAM_OK;
 }
 
-static lam_status allocate_end_to_end(struct lam_pipeline *p, int j) {
-    struct link *link = &p->links[j];
+/* One side of an end-to-end link: a place is one allocation, of which the micro-batches have a part each. */
+static lam_status allocate_side(const struct lam_pipeline *p, int j, struct side *side) {
+    const struct link *link = &p->links[j];
     const struct lam_block_options *options = lam_block_options(p->options.blocks[j]);
     size_t slots = (size_t)lam_queue_slots(link->queue);
     for (int part = 0; part < LAM_BORDER_PARTS; part++) {
         int place = lam_border_place(part);
         size_t micro = link->micro_bytes[place],
                bytes = lam_cache_lines(lam_block_part_bytes(p->options.blocks[j - 1], part));
-        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, bytes, &link->activation[place]));
-        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, bytes, &link->gradient[place]));
+        LAM_TRY(lam_device_alloc(side->device, LAM_MEMORY_QUEUE, bytes, &side->activation[place]));
+        LAM_TRY(lam_device_alloc(side->device, LAM_MEMORY_QUEUE, bytes, &side->gradient[place]));
         for (size_t i = 0; bytes && i < slots; i++)
-            link->messages[i].batch.data[place] = (char *)link->activation[place] + i * micro;
+            side->messages[i].batch.data[place] = (char *)side->activation[place] + i * micro;
     }
     for (int f = 1; f < LAM_MAX_FIELDS - LAM_MAX_TAPS; f++) {
         size_t stride = lam_pipeline_field_bytes(options->network->fields, options->network->field_count, f,
                                                  options->batch / options->micro_batches);
         char *data;
-        LAM_TRY(lam_device_alloc(link->device, LAM_MEMORY_QUEUE, lam_cache_lines(room_at(p, j, f)),
+        LAM_TRY(lam_device_alloc(side->device, LAM_MEMORY_QUEUE, lam_cache_lines(room_at(p, j, f)),
                                  (void **)&data));
-        for (size_t i = 0; data && i < slots; i++) link->messages[i].batch.data[f] = data + i * stride;
+        for (size_t i = 0; data && i < slots; i++) side->messages[i].batch.data[f] = data + i * stride;
     }
     return LAM_OK;
+}
+
+static lam_status allocate_end_to_end(struct lam_pipeline *p, int j) {
+    struct link *link = &p->links[j];
+    LAM_TRY(allocate_side(p, j, &link->near));
+    if (!is_bridged(p, j)) return LAM_OK;
+    LAM_TRY(lam_carrier_create(link->far.device, link->near.device, &link->forward));
+    LAM_TRY(lam_carrier_create(link->near.device, link->far.device, &link->backward));
+    return allocate_side(p, j, &link->far);
+}
+
+/* The way from block j - 1 to block j, if it leads to another memory. */
+static lam_status allocate_bridge(struct lam_pipeline *p, int j) {
+    struct link *link = &p->links[j];
+    if (!is_bridged(p, j)) return LAM_OK;
+    struct lam_bridge_options options = {.from = lam_block_device(p->options.blocks[j - 1]),
+                                         .to = link->near.device,
+                                         .bytes = slot_bytes(p, j),
+                                         .arrived = lam_worker_arrived,
+                                         .context = &p->hooks[j - 1]};
+    LAM_TRY(lam_bridge_create(&options, &link->bridge));
+    lay_out(p, j, lam_bridge_outbox(link->bridge), &link->outbox);
+    struct followed *twins = &p->twins[j - 1];
+    if (twins->count == 0) return LAM_OK;
+    LAM_TRY(lam_carrier_create(link->near.device, options.from, &twins->carrier));
+    return lam_device_alloc(link->near.device, LAM_MEMORY_QUEUE, (size_t)twins->count * sizeof(float),
+                            (void **)&twins->packed);
 }
 
 static lam_status allocate_versions(struct lam_pipeline *p, int j, struct lam_device *device) {
@@ -349,9 +393,11 @@ static lam_status allocate_links(struct lam_pipeline *p) {
     for (int d = p->first_device; d < p->end_device; d++) LAM_TRY(allocate_turns(p, &p->workers[d]));
     for (int j = first > 0 ? first : 1; j < p->blocks && (j < end || is_outgoing(p, j)); j++)
         for (int i = 0; !p->links[j].inside && i < lam_queue_slots(p->links[j].queue); i++)
-            LAM_TRY(allocate_slot(p, j, &p->links[j].messages[i]));
-    for (int j = first; j < end; j++)
+            LAM_TRY(allocate_slot(p, j, &p->links[j].near.messages[i]));
+    for (int j = first; j < end; j++) {
         LAM_TRY(allocate_versions(p, j, lam_block_device(p->options.blocks[j])));
+        LAM_TRY(allocate_bridge(p, j));
+    }
     if (first == 0) return LAM_OK;
     return allocate_versions(p, first - 1, lam_block_device(p->options.blocks[first]));
 }
@@ -369,6 +415,7 @@ static void poison(struct lam_pipeline *p) {
     for (int j = 0; j < p->blocks; j++) {
         if (p->links[j].queue) lam_queue_poison(p->links[j].queue);
         if (p->links[j].back) lam_queue_poison(p->links[j].back);
+        if (p->links[j].bridge) lam_bridge_poison(p->links[j].bridge);
         if (p->twins[j].versions) lam_versions_poison(p->twins[j].versions);
     }
 }
@@ -513,7 +560,7 @@ lam_status lam_pipeline_start(struct lam_pipeline *p, uint64_t step, bool fresh)
 
 /* A batch that was handed in and never taken; its data is the loader's. */
 static void give_back(struct lam_pipeline *p) {
-    struct message *first = p->links ? p->links[0].messages : NULL;
+    struct message *first = p->links ? p->links[0].near.messages : NULL;
     if (!first) return;
     if (first->loan) first->release(first->release_context, first->loan);
     first->loan = NULL;
@@ -538,14 +585,24 @@ void lam_pipeline_stop(struct lam_pipeline *p) {
 
 /* A slot is one allocation, of which data[0] is the beginning. End to end, each place of the first slot is the beginning of the
  * whole batch's. */
-static void destroy_link(struct link *link) {
-    for (int i = 0; link->queue && link->messages && i < lam_queue_slots(link->queue); i++) {
+static void destroy_side(const struct link *link, struct side *side) {
+    for (int i = 0; link->queue && side->messages && i < lam_queue_slots(link->queue); i++) {
         int places = link->inside ? 0 : !link->back ? 1 : i == 0 ? LAM_MAX_FIELDS : 0;
-        for (int f = 0; f < places; f++) lam_device_free(link->device, link->messages[i].batch.data[f]);
-        free(link->messages[i].indices);
+        for (int f = 0; f < places; f++) lam_device_free(side->device, side->messages[i].batch.data[f]);
+        free(side->messages[i].indices);
     }
-    for (int f = 0; f < LAM_MAX_FIELDS && link->back; f++) lam_device_free(link->device, link->gradient[f]);
-    free(link->messages);
+    for (int f = 0; f < LAM_MAX_FIELDS && side->device && link->back; f++)
+        lam_device_free(side->device, side->gradient[f]);
+    free(side->messages);
+}
+
+static void destroy_link(struct link *link) {
+    lam_bridge_destroy(link->bridge);
+    free(link->outbox.indices);
+    destroy_side(link, &link->near);
+    destroy_side(link, &link->far);
+    lam_carrier_destroy(link->forward);
+    lam_carrier_destroy(link->backward);
     lam_queue_destroy(link->back);
     lam_queue_destroy(link->queue);
 }
@@ -561,6 +618,10 @@ void lam_pipeline_destroy(struct lam_pipeline *p) {
     for (int j = 0; j < p->blocks; j++) {
         for (int i = 0; p->twins && i < p->twins[j].kept && p->twins[j].places; i++)
             lam_device_free(versions_device(p, j), p->twins[j].places[i]);
+        if (p->twins && p->twins[j].carrier) {
+            lam_carrier_destroy(p->twins[j].carrier);
+            lam_device_free(lam_block_device(p->options.blocks[j + 1]), p->twins[j].packed);
+        }
         if (p->twins) free(p->twins[j].places);
         if (p->twins) lam_versions_destroy(p->twins[j].versions);
         if (p->links) destroy_link(&p->links[j]);
@@ -596,9 +657,9 @@ static lam_status receive(struct lam_pipeline *p, const struct message *expected
     int slot;
     lam_status status = p->started ? lam_queue_acquire(entry->queue, &slot)
                                    : lam_fail(LAM_ERR_INTERNAL, "the pipeline was not started");
-    if (status == LAM_OK) status = lam_ranks_receive(p, &entry->messages[slot]);
+    if (status == LAM_OK) status = lam_ranks_receive(p, &entry->near.messages[slot]);
     if (status != LAM_OK) return first_error(p, status);
-    const struct message *in = &entry->messages[slot];
+    const struct message *in = &entry->near.messages[slot];
     if (in->kind == MESSAGE_STOP) p->announced = true;
     if (!p->announced &&
         (in->kind != expected->kind || (in->kind == MESSAGE_TRAIN && in->step != expected->step))) {
@@ -621,7 +682,7 @@ static lam_status hand_in(struct lam_pipeline *p, const struct message *message)
         message->release(message->release_context, message->loan);
         return first_error(p, status);
     }
-    struct message *to = &entry->messages[slot];
+    struct message *to = &entry->near.messages[slot];
     int64_t *indices = to->indices;
     *to = *message;
     to->indices = indices;

@@ -69,7 +69,7 @@ static lam_status send_batch(struct lam_pipeline *p) {
     struct link *link = &p->links[j];
     struct lam_part parts[LAM_MAX_PARTS];
     LAM_TRY(lam_queue_take(link->queue, &slot));
-    struct message *m = &link->messages[slot];
+    struct message *m = &link->near.messages[slot];
     struct envelope envelope = {.header = {(int32_t)m->kind, m->batch.count, m->batch.epoch, m->step,
                                            m->batch.number, m->learning_rate}};
     int count = message_parts(p, j, &envelope, m, true, parts);

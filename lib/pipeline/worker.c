@@ -41,11 +41,38 @@ void lam_worker_delay(struct worker *w) {
 
 /* ---- handing on ---- */
 
+void lam_worker_hand_on(struct link *behind) {
+    if (behind->bridge)
+        lam_bridge_send(behind->bridge, behind->near.messages[behind->bound_for].batch.data[0]);
+    else
+        lam_queue_publish(behind->queue);
+}
+
 /* Told by a thread of the device, in the midst of a step. */
 void lam_worker_output_done(void *context) {
     struct hook *hook = context;
     hook->worker->forward_end = lam_seconds();
-    lam_queue_publish(hook->queue);
+    lam_worker_hand_on(hook->link);
+}
+
+void lam_worker_copy_head(const struct message *from, struct message *to) {
+    struct message copy = *from;
+    memcpy(copy.batch.data, to->batch.data, sizeof copy.batch.data);
+    copy.indices = to->indices;
+    copy.batch.indices = to->indices;
+    memcpy(to->indices, from->indices, (size_t)from->batch.count * sizeof *to->indices);
+    *to = copy;
+}
+
+void lam_worker_arrived(void *context, lam_status status) {
+    const struct hook *hook = context;
+    struct link *link = hook->link;
+    if (status != LAM_OK) {
+        lam_pipeline_fail(hook->worker->pipeline, status);
+        return;
+    }
+    lam_worker_copy_head(&link->outbox, &link->near.messages[link->bound_for]);
+    lam_queue_publish(link->queue);
 }
 
 lam_status lam_worker_fill(const struct worker *w, int block, const struct message *from,
@@ -80,9 +107,15 @@ static lam_status acquire(struct worker *w, int block, const struct message *in,
     int slot;
     double begin = lam_seconds();
     lam_worker_enter(w, DOING_BLOCKED);
-    LAM_TRY(lam_queue_acquire(p->links[block + 1].queue, &slot));
+    struct link *link = &p->links[block + 1];
+    if (link->bridge) LAM_TRY(lam_bridge_wait(link->bridge)); /* the slot before is published, too */
+    LAM_TRY(lam_queue_acquire(link->queue, &slot));
     lam_worker_waited(w, &w->blocked, LAM_TRACE_BLOCKED, block + 1, in->step, begin);
-    *out = &p->links[block + 1].messages[slot];
+    *out = &link->near.messages[slot];
+    if (link->bridge) {
+        link->bound_for = slot;
+        *out = &link->outbox;
+    }
     return lam_worker_fill(w, block, in, *out);
 }
 
@@ -94,7 +127,11 @@ lam_status lam_worker_publish(struct worker *w, int block) {
     const struct followed *followed = &p->twins[block - 1];
     int place;
     LAM_TRY(lam_versions_acquire(followed->versions, &place));
-    LAM_TRY(lam_block_pack(p->options.blocks[block], p->options.blocks[block - 1], followed->places[place]));
+    float *packed = followed->carrier ? followed->packed : followed->places[place];
+    LAM_TRY(lam_block_pack(p->options.blocks[block], p->options.blocks[block - 1], packed));
+    if (followed->carrier)
+        LAM_TRY(lam_carrier_copy(followed->carrier, followed->places[place], packed,
+                                 (size_t)followed->count * sizeof *packed));
     lam_versions_publish(followed->versions);
     return LAM_OK;
 }
@@ -167,7 +204,7 @@ static lam_status evaluate(struct worker *w, int block, const struct message *in
     struct lam_pipeline *p = w->pipeline;
     double begin = lam_seconds();
     LAM_TRY(lam_block_evaluate(p->options.blocks[block], &in->batch, out ? out->batch.data : NULL));
-    if (out) lam_queue_publish(p->links[block + 1].queue);
+    if (out) lam_worker_hand_on(&p->links[block + 1]);
     if (!out && p->options.evaluated)
         LAM_TRY(p->options.evaluated(p->options.context, p->options.blocks[block], &in->batch));
     double end = lam_seconds();
@@ -183,7 +220,7 @@ static lam_status run_block(struct worker *w, int block) {
     double begin = lam_seconds();
     lam_worker_enter(w, DOING_STARVED);
     LAM_TRY(lam_queue_take(link->queue, &slot));
-    struct message *in = &link->messages[slot], *out;
+    struct message *in = &link->near.messages[slot], *out;
     lam_worker_waited(w, &w->starved, LAM_TRACE_STARVED, block + 1, in->step, begin);
     atomic_store(&w->step, in->step);
     lam_worker_delay(w);
@@ -191,7 +228,7 @@ static lam_status run_block(struct worker *w, int block) {
     lam_worker_delay(w);
     if (status == LAM_OK && in->kind == MESSAGE_TRAIN) status = train(w, block, in, out);
     if (status == LAM_OK && in->kind == MESSAGE_EVALUATE) status = evaluate(w, block, in, out);
-    if (status == LAM_OK && in->kind == MESSAGE_STOP && out) lam_queue_publish(p->links[block + 1].queue);
+    if (status == LAM_OK && in->kind == MESSAGE_STOP && out) lam_worker_hand_on(&p->links[block + 1]);
     if (in->loan) in->release(in->release_context, in->loan);
     in->loan = NULL;
     lam_worker_delay(w);

@@ -36,6 +36,11 @@ static struct link *link_behind(const struct batch_run *r) {
     return r->block + 1 < r->worker->pipeline->blocks ? &r->worker->pipeline->links[r->block + 1] : NULL;
 }
 
+/* Where the block before writes, and reads the gradients that come back. */
+static struct side *sender_side(struct link *link) {
+    return link->far.device ? &link->far : &link->near;
+}
+
 /* ---- waiting ---- */
 
 static lam_status wait_take(struct worker *w, struct lam_queue *queue, int *slot) {
@@ -84,7 +89,7 @@ static void cut(struct batch_run *r) {
 static lam_status take(struct batch_run *r, int m) {
     int slot;
     LAM_TRY(wait_take(r->worker, link_before(r)->queue, &slot));
-    r->in[m] = &link_before(r)->messages[slot];
+    r->in[m] = &link_before(r)->near.messages[slot];
     r->count = r->in[m]->micro_batches;
     r->samples = r->in[m]->batch_samples;
     atomic_store(&r->worker->step, r->in[m]->step);
@@ -108,15 +113,36 @@ static void worked(struct worker *w, enum lam_trace_kind kind, uint64_t step, do
     lam_worker_delay(w);
 }
 
+/* A slot from the sender's side of a link to the receiver's; bytes[f]: of each place. */
+static lam_status carry(struct link *link, int slot, void *const *to, void *const *from,
+                        const size_t *bytes) {
+    for (int f = 0; f < LAM_MAX_FIELDS; f++)
+        if (from[f] && bytes[f]) LAM_TRY(lam_carrier_copy(link->forward, to[f], from[f], bytes[f]));
+    lam_worker_copy_head(&link->far.messages[slot], &link->near.messages[slot]);
+    return LAM_OK;
+}
+
+static lam_status carry_micro(const struct batch_run *r, struct link *link, int slot) {
+    const struct lam_block_options *o = options_of(r);
+    size_t bytes[LAM_MAX_FIELDS];
+    for (int f = 0; f < LAM_MAX_FIELDS; f++)
+        bytes[f] = f > 0 && f < o->network->field_count
+                       ? lam_pipeline_field_bytes(o->network->fields, o->network->field_count, f,
+                                                  o->batch / o->micro_batches)
+                       : link->micro_bytes[f];
+    return carry(link, slot, link->near.messages[slot].batch.data, link->far.messages[slot].batch.data,
+                 bytes);
+}
+
 static lam_status forward(struct batch_run *r, int m) {
     struct worker *w = r->worker;
     struct link *behind = link_behind(r);
     if (r->block > 0) LAM_TRY(take(r, m));
     struct lam_block_micro micro = describe(r, m);
+    int slot = 0;
     if (behind) {
-        int slot;
         LAM_TRY(wait_acquire(w, behind->queue, &slot));
-        struct message *out = &behind->messages[slot];
+        struct message *out = &sender_side(behind)->messages[slot];
         LAM_TRY(lam_worker_fill(w, r->block, r->in[m], out));
         out->micro_batches = r->count;
         out->batch_samples = r->samples;
@@ -128,16 +154,26 @@ static lam_status forward(struct batch_run *r, int m) {
     if (status == LAM_ERR_NOT_FINITE) return lam_worker_name_batch(r->in[m], status);
     LAM_TRY(status);
     r->loss += (double)loss * r->in[m]->batch.count / r->samples;
+    if (behind && behind->forward) LAM_TRY(carry_micro(r, behind, slot));
     worked(w, LAM_TRACE_FORWARD, r->in[m]->step, begin);
     if (behind) lam_queue_publish(behind->queue);
     return LAM_OK;
 }
 
 /* Places of gradients in a slot of what comes back. */
-static void find_gradients(const struct link *link, int slot, void **places) {
+static void find_gradients(const struct link *link, const struct side *side, int slot, void **places) {
     for (int f = 0; f < LAM_MAX_FIELDS; f++)
         places[f] =
-            link->gradient[f] ? (char *)link->gradient[f] + link->micro_bytes[f] * (size_t)slot : NULL;
+            side->gradient[f] ? (char *)side->gradient[f] + link->micro_bytes[f] * (size_t)slot : NULL;
+}
+
+static lam_status carry_gradients(struct link *link, int slot) {
+    void *from[LAM_MAX_FIELDS], *to[LAM_MAX_FIELDS];
+    find_gradients(link, &link->near, slot, from);
+    find_gradients(link, &link->far, slot, to);
+    for (int f = 0; f < LAM_MAX_FIELDS; f++)
+        if (from[f]) LAM_TRY(lam_carrier_copy(link->backward, to[f], from[f], link->micro_bytes[f]));
+    return LAM_OK;
 }
 
 static lam_status backward(struct batch_run *r, int m) {
@@ -148,13 +184,13 @@ static lam_status backward(struct batch_run *r, int m) {
     int from, to;
     if (behind) {
         LAM_TRY(wait_take(w, behind->back, &from));
-        find_gradients(behind, from, from_behind);
+        find_gradients(behind, sender_side(behind), from, from_behind);
         micro.output_gradient = from_behind;
         micro.output = r->out[m];
     }
     if (r->block > 0) {
         LAM_TRY(wait_acquire(w, before->back, &to));
-        find_gradients(before, to, to_before);
+        find_gradients(before, &before->near, to, to_before);
         micro.input_gradient = to_before;
     }
     double begin = lam_seconds();
@@ -163,6 +199,7 @@ static lam_status backward(struct batch_run *r, int m) {
     worked(w, LAM_TRACE_BACKWARD, r->in[m]->step, begin);
     if (behind) lam_queue_release(behind->back);
     if (r->block == 0) return LAM_OK;
+    if (before->backward) LAM_TRY(carry_gradients(before, to));
     lam_queue_publish(before->back);
     lam_queue_release(before->queue);
     return LAM_OK;
@@ -203,34 +240,52 @@ static lam_status finish(struct batch_run *r, const struct message *first, const
 }
 
 /* A whole batch lies where the slots of all micro-batches do, whichever of them tells of it: each place from its beginning. */
-static struct lam_batch whole_batch(const struct link *link, const struct message *message) {
+static struct lam_batch whole_batch(const struct side *side, const struct message *message) {
     struct lam_batch batch = message->batch;
-    for (int f = 1; f < LAM_MAX_FIELDS - LAM_MAX_TAPS; f++) batch.data[f] = link->messages[0].batch.data[f];
+    for (int f = 1; f < LAM_MAX_FIELDS - LAM_MAX_TAPS; f++) batch.data[f] = side->messages[0].batch.data[f];
     for (int part = 0; part < LAM_BORDER_PARTS; part++)
-        batch.data[lam_border_place(part)] = link->activation[lam_border_place(part)];
+        batch.data[lam_border_place(part)] = side->activation[lam_border_place(part)];
     return batch;
 }
 
-static lam_status fill_whole(struct worker *w, struct link *behind, const struct message *in, int slot) {
-    struct message *to = &behind->messages[slot], whole = *to;
-    whole.batch = whole_batch(behind, to);
+static lam_status fill_whole(struct worker *w, const struct side *side, const struct message *in, int slot) {
+    struct message *to = &side->messages[slot], whole = *to;
+    whole.batch = whole_batch(side, to);
     LAM_TRY(lam_worker_fill(w, w->first_block, in, &whole));
     memcpy(whole.batch.data, to->batch.data, sizeof whole.batch.data);
     *to = whole;
     return LAM_OK;
 }
 
+/* A whole evaluation batch to the receiver's side. */
+static lam_status carry_whole(struct worker *w, struct link *link, int slot) {
+    const struct lam_block *block = w->pipeline->options.blocks[w->first_block];
+    const struct lam_block_options *o = lam_block_options(block);
+    const struct lam_network *n = o->network;
+    size_t bytes[LAM_MAX_FIELDS] = {0};
+    for (int part = 0; part < LAM_BORDER_PARTS; part++)
+        bytes[lam_border_place(part)] = lam_block_part_bytes(block, part);
+    for (int f = 1; f < n->eval_field_count; f++)
+        bytes[f] = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f,
+                                            lam_network_eval_batch(n, o->batch));
+    struct lam_batch to = whole_batch(&link->near, &link->near.messages[slot]),
+                     from = whole_batch(&link->far, &link->far.messages[slot]);
+    return carry(link, slot, to.data, from.data, bytes);
+}
+
 static lam_status evaluate(struct worker *w, struct message *in, struct link *behind) {
     struct lam_pipeline *p = w->pipeline;
     int block = w->first_block, slot;
     struct message whole = *in;
-    if (block > 0) whole.batch = whole_batch(&p->links[block], in);
+    if (block > 0) whole.batch = whole_batch(&p->links[block].near, in);
     double begin = lam_seconds();
     if (behind) {
         LAM_TRY(lam_queue_acquire(behind->queue, &slot));
-        LAM_TRY(fill_whole(w, behind, &whole, slot));
+        LAM_TRY(fill_whole(w, sender_side(behind), &whole, slot));
     }
-    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &whole.batch, behind ? behind->activation : NULL));
+    LAM_TRY(lam_block_evaluate(p->options.blocks[block], &whole.batch,
+                               behind ? sender_side(behind)->activation : NULL));
+    if (behind && behind->forward) LAM_TRY(carry_whole(w, behind, slot));
     if (behind)
         lam_queue_publish(behind->queue);
     else if (p->options.evaluated)
@@ -245,7 +300,7 @@ static lam_status run_entry(struct worker *w, struct batch_run *r) {
     struct link *entry = &w->pipeline->links[0];
     int slot;
     LAM_TRY(wait_take(w, entry->queue, &slot));
-    struct message *in = &entry->messages[slot];
+    struct message *in = &entry->near.messages[slot];
     atomic_store(&w->step, in->step);
     lam_status status;
     if (in->kind == MESSAGE_EVALUATE) {
@@ -270,7 +325,7 @@ static lam_status run_later(struct worker *w, struct batch_run *r) {
     int slot;
     LAM_TRY(lam_queue_peek(before->queue, &slot));
     lam_worker_waited(w, &w->starved, LAM_TRACE_STARVED, w->first_block + 1, atomic_load(&w->step), begin);
-    struct message *first = &before->messages[slot];
+    struct message *first = &before->near.messages[slot];
     if (first->kind == MESSAGE_EVALUATE) {
         LAM_TRY(lam_queue_take(before->queue, &slot));
         LAM_TRY(evaluate(w, first, link_behind(r)));

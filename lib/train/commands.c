@@ -183,39 +183,52 @@ LAM_COMMAND(export) {
                                          "with weights by PyTorch's names");
 }
 
-static void print_usage(const struct lam_task *const *tasks, FILE *to) {
+enum { MOST_COMMANDS = COMMANDS + 16 };
+
+/* Those of the library, then the program's; returns how many. */
+static int list_commands(const struct lam_command *further, const struct lam_command *list[MOST_COMMANDS]) {
+    int count = 0;
+    for (int i = 0; i < COMMANDS; i++) list[count++] = &table[i];
+    for (; further && further->name && count < MOST_COMMANDS; further++) list[count++] = further;
+    return count;
+}
+
+static void print_usage(const struct lam_task *const *tasks, const struct lam_command *further, FILE *to) {
+    const struct lam_command *list[MOST_COMMANDS];
+    int count = list_commands(further, list);
     fputs("usage: lamina COMMAND ...; lamina COMMAND --help says more\n\n", to);
-    for (int i = 0; i < COMMANDS; i++) fprintf(to, "  %-8s %s\n", table[i].name, table[i].help);
+    for (int i = 0; i < count; i++) fprintf(to, "  %-9s %s\n", list[i]->name, list[i]->help);
     fputs("\nTraining:\n", to);
     for (int i = 0; tasks[i]; i++) fprintf(to, "  %s  %s\n", tasks[i]->program, tasks[i]->help);
     fputs("\nExit status: 0 done, 1 failed, 2 bad usage or input.\n", to);
 }
 
-static const struct lam_command *find(const char *name) {
-    for (int i = 0; i < COMMANDS; i++)
-        if (!strcmp(table[i].name, name)) return &table[i];
-    return NULL;
-}
-
-static int unknown(const char *name, FILE *err) {
-    const char *names[COMMANDS];
-    for (int i = 0; i < COMMANDS; i++) names[i] = table[i].name;
-    const char *near = lam_nearest(name, names, COMMANDS);
+/* NULL: there is none, and `err` is told. */
+static const struct lam_command *find(const struct lam_command *further, const char *name, FILE *err) {
+    const struct lam_command *list[MOST_COMMANDS];
+    const char *names[MOST_COMMANDS];
+    int count = list_commands(further, list);
+    for (int i = 0; i < count; i++) {
+        names[i] = list[i]->name;
+        if (!strcmp(names[i], name)) return list[i];
+    }
+    const char *near = lam_nearest(name, names, count);
     if (near)
         fprintf(err, "lamina: there is no command '%s'; did you mean '%s'?\n", name, near);
     else
         fprintf(err, "lamina: there is no command '%s'; lamina --help lists them\n", name);
-    return lam_exit_code(LAM_ERR_INVALID);
+    return NULL;
 }
 
 static void print_log(void *err, enum lam_log_level level, const char *text) {
     fprintf(err, "lamina: %s%s\n", level == LAM_LOG_WARNING ? "warning: " : "", text);
 }
 
-int lam_commands_program(const struct lam_task *const *tasks, int argc, char **argv, FILE *out, FILE *err) {
+int lam_commands_program(const struct lam_task *const *tasks, const struct lam_command *further, int argc,
+                         char **argv, FILE *out, FILE *err) {
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--help") || !strcmp(name, "help")) {
-        print_usage(tasks, out);
+        print_usage(tasks, further, out);
         return 0;
     }
     if (!strcmp(name, "--version")) {
@@ -223,11 +236,11 @@ int lam_commands_program(const struct lam_task *const *tasks, int argc, char **a
         return 0;
     }
     if (!*name) {
-        print_usage(tasks, err);
+        print_usage(tasks, further, err);
         return lam_exit_code(LAM_ERR_INVALID);
     }
-    const struct lam_command *command = find(name);
-    if (!command) return unknown(name, err);
+    const struct lam_command *command = find(further, name, err);
+    if (!command) return lam_exit_code(LAM_ERR_INVALID);
     lam_log_set_sink(print_log, err);
     lam_status status = command->run(command, tasks, argc - 1, argv + 1, out, err);
     lam_log_set_sink(NULL, NULL);

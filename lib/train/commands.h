@@ -1,8 +1,9 @@
 /* The `lamina` program: what can be done with data, plans, runs and checkpoints besides training.
  *
- *     return lam_commands_program(tasks, argc, argv, stdout, stderr);
+ *     return lam_commands_program(tasks, further, argc, argv, stdout, stderr);
  *
- * Each command is a function in a file of its own (command_NAME.c) and a line in the table in commands.c.
+ * Each command is a function in a file of its own (command_NAME.c) and a line in the table in commands.c; a program may
+ * have further ones.
  */
 #ifndef LAM_TRAIN_COMMANDS_H
 #define LAM_TRAIN_COMMANDS_H
@@ -15,8 +16,10 @@ struct lam_command {
                       char **argv, FILE *out, FILE *err);
 };
 
-/* tasks: NULL-terminated. Returns the exit status. */
-int lam_commands_program(const struct lam_task *const *tasks, int argc, char **argv, FILE *out, FILE *err);
+/* tasks: NULL-terminated. further: commands beside those of the library, the last one without a name; NULL: none. Returns the
+ * exit status. */
+int lam_commands_program(const struct lam_task *const *tasks, const struct lam_command *further, int argc,
+                         char **argv, FILE *out, FILE *err);
 
 /* ---- for commands ---- */
 

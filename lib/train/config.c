@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "graph/program.h"
 
 #define ROW(option, sort, field, preset, ...)                                                                \
@@ -21,7 +22,7 @@ static const char *const methods[] = {"none", "dgl", "infopro", "glcan", "mlaan"
 static const char *const globals[] = {"stages", "next", NULL};
 static const char *const branches[] = {"both", "lb", "ema", "neither", NULL};
 static const char *const pipelines[] = {"sequential", "ppll", "gpipe", "1f1b", NULL};
-static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const precisions[] = {"f32", "bf16", "tf32", NULL};
 static const char *const transports[] = {"threads", "mpi", NULL};
 static const char *const tunings[] = {"fixed", "measure", NULL};
 
@@ -82,7 +83,8 @@ static const struct lam_option table[] = {
         .help = "passes over the data"),
     ROW("max-steps", INT, max_steps, "0", GROUP, RANGE(0, 1e15), .flags = LAM_OPTION_RESUMABLE,
         .help = "end after so many steps; 0 = when the epochs are done"),
-    ROW("precision", CHOICE, precision, "f32", GROUP, .choices = precisions, .help = "of activations"),
+    ROW("precision", CHOICE, precision, "f32", GROUP, .choices = precisions,
+        .help = "of activations; tf32: f32 in memory, GPUs round what they multiply to TF32"),
     ROW("seed", INT, seed, "1", GROUP, RANGE(0, 9.2e18), .help = "names all random numbers of the run"),
 #undef GROUP
 #define GROUP .group = "Optimizer"
@@ -112,7 +114,10 @@ static const struct lam_option table[] = {
 #undef GROUP
 #define GROUP .group = "Devices"
     ROW("devices", TEXT, devices, "auto", GROUP, .placeholder = "NAME,...",
-        .help = "cpu:0 is one core, cpu:0-3 one device of four, cuda:0 a GPU; auto = all cores"),
+        .help = "cpu:0 is one core, cpu:0-3 one device of four, cuda:0 a GPU; auto = GPUs if there are any, "
+                "else all cores"),
+    ROW("no-cuda-graph", BOOL, no_cuda_graph, "no", GROUP,
+        .help = "GPUs: launch every kernel by itself, do not record steps as CUDA graphs"),
     ROW("threads", INT, threads, "0", GROUP, RANGE(0, 4096),
         .help = "cores of the device that --devices auto gives; 0 = all"),
     ROW("memory-limit", TEXT, memory_limit, "", GROUP, .placeholder = "BYTES,...",
@@ -237,13 +242,29 @@ static lam_status check_local_learning(const struct lam_config *config) {
     return LAM_OK;
 }
 
+/* What only one kind of device does. */
+static lam_status check_kinds(const struct lam_config *config, char *const *names, int count) {
+    for (int d = 0; d < count; d++) {
+        bool cpu = !strncmp(names[d], "cpu:", 4);
+        if (cpu && config->precision == LAM_PRECISION_TF32)
+            return lam_fail(LAM_ERR_INVALID,
+                            "--precision tf32: %s has no TF32; say f32 or bf16, or name cuda devices",
+                            names[d]);
+        if (!cpu && config->transport == LAM_TRANSPORT_MPI)
+            return lam_fail(LAM_ERR_INVALID, "--transport mpi: goes with cpu devices, not with %s", names[d]);
+    }
+    return LAM_OK;
+}
+
 /* Each device has a block at least; end to end exactly one. */
 static lam_status check_devices(const struct lam_config *config) {
     char **names;
     size_t *limits;
     int count;
     LAM_TRY(lam_config_devices(config, &names, &limits, &count));
+    lam_status status = check_kinds(config, names, count);
     lam_config_free_devices(names, limits, count);
+    LAM_TRY(status);
     if (lam_config_fits(config) && config->method != LAM_METHOD_NONE) return LAM_OK; /* blocks come later */
     if (count > config->blocks && config->blocks == 1)
         return lam_fail(
@@ -266,7 +287,8 @@ lam_status lam_config_check(const struct lam_config *config) {
         return lam_fail(LAM_ERR_INVALID, "--resume needs --out FOLDER, the run to go on with");
     LAM_TRY(check_local_learning(config));
     if (!*config->model)
-        return lam_fail(LAM_ERR_INVALID, "--model is missing; --help lists the networks; or give a --recipe FILE");
+        return lam_fail(LAM_ERR_INVALID,
+                        "--model is missing; --help lists the networks; or give a --recipe FILE");
     if (config->threads && strcmp(config->devices, "auto") != 0)
         return lam_fail(LAM_ERR_INVALID,
                         "--threads: --devices %.100s says how many cores there are; use one of them",
@@ -277,6 +299,15 @@ lam_status lam_config_check(const struct lam_config *config) {
 }
 
 /* ---- what options resolve to ---- */
+
+const char *lam_precision_name(int precision) {
+    return precisions[precision];
+}
+
+struct lam_device_modes lam_config_modes(const struct lam_config *config) {
+    return (struct lam_device_modes){.tf32 = config->precision == LAM_PRECISION_TF32,
+                                     .launch_each = config->no_cuda_graph};
+}
 
 struct lam_optimizer_options lam_config_optimizer(const struct lam_config *config) {
     struct lam_optimizer_options options =
@@ -357,13 +388,36 @@ static lam_status find_limits(const struct lam_config *config, size_t *limits, i
     return LAM_OK;
 }
 
-/* auto: all cores as one device; for a pipeline as one device per block, or as many as there are cores. */
+void lam_config_free_devices(char **names, size_t *limits, int count) {
+    for (int i = 0; i < count; i++) free(names[i]);
+    free(names);
+    free(limits);
+}
+
+/* As many GPUs as there are blocks that could run side by side. */
+static lam_status gpu_names(int devices, char ***names, int *count) {
+    int gpus = lam_device_gpu_count();
+    if (devices > gpus) devices = gpus;
+    char list[1024];
+    size_t used = 0;
+    for (int d = 0; d < devices && used < sizeof list - 16; d++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%scuda:%d", d ? "," : "", d);
+    lam_log(LAM_LOG_NOTICE, "--devices auto takes %s, of %d GPU%s; name cpu devices to use cores", list, gpus,
+            gpus == 1 ? "" : "s");
+    lam_config_free_devices(*names, NULL, *count);
+    return lam_device_list_parse(list, names, count);
+}
+
+/* auto: GPUs, for a pipeline as many as there are blocks; or all cores as one device, for a pipeline as one device per
+ * block, or as many as there are cores. */
 static lam_status device_names(const struct lam_config *config, const char *text, char ***names, int *count) {
     LAM_TRY(lam_device_list_parse(text, names, count));
     int first, last;
     bool fits = lam_config_fits(config) && config->method != LAM_METHOD_NONE;
     bool pipeline = config->schedule != LAM_PIPELINE_SEQUENTIAL && (config->blocks > 1 || fits);
-    if (!pipeline || *count != 1 || strcmp(config->devices, "auto") != 0) return LAM_OK;
+    if (*count != 1 || strcmp(config->devices, "auto") != 0) return LAM_OK;
+    if (!strcmp((*names)[0], "cuda:0")) return gpu_names(pipeline ? (int)config->blocks : 1, names, count);
+    if (!pipeline) return LAM_OK;
     if (sscanf((*names)[0], "cpu:%d-%d", &first, &last) != 2) return LAM_OK;
     int cores = last - first + 1, devices = !fits && config->blocks < cores ? (int)config->blocks : cores;
     char list[4096];
@@ -376,12 +430,6 @@ static lam_status device_names(const struct lam_config *config, const char *text
     free((*names)[0]);
     free(*names);
     return lam_device_list_parse(list, names, count);
-}
-
-void lam_config_free_devices(char **names, size_t *limits, int count) {
-    for (int i = 0; i < count; i++) free(names[i]);
-    free(names);
-    free(limits);
 }
 
 lam_status lam_config_devices(const struct lam_config *config, char ***names, size_t **limits, int *count) {

@@ -32,7 +32,7 @@ struct lam_config {
     bool glcan_fixed_mix;
     /* Training */
     int64_t epochs, max_steps, seed;
-    int precision; /* 0 f32, 1 bf16 */
+    int precision; /* enum lam_precision */
     /* Optimizer */
     int optimizer;
     double learning_rate, momentum, beta1, beta2, eps, weight_decay, clip_norm, ema;
@@ -43,6 +43,7 @@ struct lam_config {
     /* Devices */
     char *devices, *memory_limit, *fit_memory;
     int64_t threads;
+    bool no_cuda_graph;
     int transport; /* enum lam_transport_choice */
     int tuning;    /* enum lam_tuning_mode: FIXED or MEASURE */
     /* Run */
@@ -56,6 +57,11 @@ enum lam_method { LAM_METHOD_NONE, LAM_METHOD_DGL, LAM_METHOD_INFOPRO, LAM_METHO
 enum lam_glcan_global { LAM_GLCAN_STAGES, LAM_GLCAN_NEXT };
 enum lam_glcan_branches { LAM_GLCAN_BOTH, LAM_GLCAN_LB, LAM_GLCAN_EMA, LAM_GLCAN_NEITHER };
 const char *lam_method_name(int method);
+
+enum lam_precision { LAM_PRECISION_F32, LAM_PRECISION_BF16, LAM_PRECISION_TF32 };
+const char *lam_precision_name(int precision);
+/* How the devices that it names are to be used. */
+struct lam_device_modes lam_config_modes(const struct lam_config *config);
 
 enum lam_transport_choice { LAM_TRANSPORT_THREADS, LAM_TRANSPORT_MPI };
 enum lam_last_batch { LAM_LAST_BATCH_KEEP, LAM_LAST_BATCH_DROP };

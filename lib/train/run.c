@@ -120,8 +120,8 @@ lam_status lam_run_step_done(void *context, const struct lam_pipeline_step *step
     to->gradient_norm[step->block] = step->gradient_norm;
     bool here = step->of != NULL;
     bool scored = here && run->task->step_score && lam_block_options(step->of)->micro_batches == 0;
-    if (here) to->samples = step->batch->count;
     if (here && step->block + 1 == run->chain.count) {
+        to->samples = step->batch->count;
         to->score = -1;
         if (scored) LAM_TRY(run->task->step_score(run->state, step->of, step->batch->count, &to->score));
     }

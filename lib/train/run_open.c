@@ -42,6 +42,7 @@ static lam_status open_devices(struct run *run) {
         count <= LAM_MAX_DEVICES ? LAM_OK : lam_fail(LAM_ERR_INVALID, "--devices: %d are too many", count);
     for (int d = 0; d < count && status == LAM_OK; d++) {
         status = lam_device_open(names[d], limits[d], &run->devices[d]);
+        if (status == LAM_OK) lam_device_set_modes(run->devices[d], lam_config_modes(run->config));
         run->device_count = d + (status == LAM_OK);
     }
     lam_config_free_devices(names, limits, count);
@@ -99,7 +100,7 @@ static lam_status create_chain(struct run *run) {
         .all_in_flight = config->schedule == LAM_PIPELINE_GPIPE,
         .batch = (int)config->batch,
         .tail = run->drop_last ? 0 : (int)(run->samples % config->batch),
-        .precision = config->precision ? LAM_BF16 : LAM_F32,
+        .precision = config->precision == LAM_PRECISION_BF16 ? LAM_BF16 : LAM_F32,
         .optimizer = lam_config_optimizer(config),
         .tuning = run->tuning,
     };
@@ -183,7 +184,7 @@ static char *plan_text(const struct run *run) {
     return lam_format("%s|%s|%s|%lld|%lld|%s|%s|%lld|%s|%d|%s|%d%s%s", run->task->name, config->model,
                       lam_shape_text(network->fields[0].shape, shape, sizeof shape), (long long)config->batch,
                       (long long)(run->drop_last ? 0 : run->samples % config->batch),
-                      config->precision ? "bf16" : "f32", lam_method_name(config->method),
+                      lam_precision_name(config->precision), lam_method_name(config->method),
                       (long long)config->blocks, config->partition, run->device_count,
                       lam_device_describe(run->devices[run->device_count - 1]),
                       end_to_end(run) ? (int)config->micro_batches : 0, lam_config_fits(config) ? "|" : "",
@@ -211,7 +212,7 @@ static void print_plan(const struct run *run) {
             lam_run_flops(run) / 1e9 / (double)config->batch, (long long)run->samples,
             (long long)run->task->samples(run->state, LAM_SPLIT_VAL));
     fprintf(out, "%lld epochs of %lld batches of %lld, %s, %s, seed %lld\n", (long long)config->epochs,
-            (long long)run->batches, (long long)config->batch, config->precision ? "bf16" : "f32",
+            (long long)run->batches, (long long)config->batch, lam_precision_name(config->precision),
             config->tuning ? "measured kernels" : "kernels by rule", (long long)config->seed);
     for (int j = 0; run->chain.count > 1 && j < run->chain.count; j++)
         fprintf(out, "%s on %s\n", lam_block_name(run->chain.blocks[j]),
@@ -268,7 +269,7 @@ static bool may_be_stale(lam_status status) {
            status == LAM_ERR_NOT_FOUND;
 }
 
-/* Measuring takes memory too. Where the limit forbids it, rules choose. */
+/* Measuring takes memory too. Where there is none, rules choose. */
 static lam_status choose_by_measuring(struct run *run, const char *plan) {
     LAM_TRY(begin_measuring(run, plan, true));
     lam_status status = create_blocks(run);
@@ -276,7 +277,7 @@ static lam_status choose_by_measuring(struct run *run, const char *plan) {
         LAM_TRY(begin_measuring(run, plan, false));
         status = create_blocks(run);
     }
-    if (status == LAM_ERR_MEMORY_LIMIT) {
+    if (status == LAM_ERR_MEMORY_LIMIT || status == LAM_ERR_NO_MEMORY) {
         lam_log(LAM_LOG_NOTICE, "too little memory to measure kernels in; rules of shape choose them");
         status = choose_by_rule(run, plan);
     }

@@ -84,6 +84,7 @@ static lam_status open_device(struct lam_trained *t) {
     size_t limit;
     LAM_TRY(lam_config_one_device(&t->settings.config, &name, &limit));
     lam_status status = lam_device_open(name, limit, &t->device);
+    if (status == LAM_OK) lam_device_set_modes(t->device, lam_config_modes(&t->settings.config));
     free(name);
     return status;
 }
@@ -95,12 +96,13 @@ static lam_status evaluated(void *context, struct lam_block *block, const struct
 
 static lam_status open_block(struct lam_trained *t) {
     const struct lam_network *network = &t->network;
-    struct lam_block_options block = {.network = network,
-                                      .last = network->units - 1,
-                                      .batch = (int)t->settings.config.batch,
-                                      .evaluation_only = true,
-                                      .precision = t->settings.config.precision ? LAM_BF16 : LAM_F32,
-                                      .tuning = t->tuning};
+    struct lam_block_options block = {
+        .network = network,
+        .last = network->units - 1,
+        .batch = (int)t->settings.config.batch,
+        .evaluation_only = true,
+        .precision = t->settings.config.precision == LAM_PRECISION_BF16 ? LAM_BF16 : LAM_F32,
+        .tuning = t->tuning};
     LAM_TRY(lam_block_create(&block, t->device, &t->block));
     bool loader = t->options.use == LAM_USE_EVAL && !t->task->eval_image;
     size_t data = lam_forecast_loader(network->eval_fields, network->eval_field_count, t->batch,
