@@ -1,0 +1,42 @@
+/* Sums of the columns of a matrix. */
+#include "cuda/column_sum.cuh"
+
+#include "cuda/feature_helpers.h"
+
+template <typename T> struct matrix_sums {
+    enum { TERMS = 1 };
+    const T *x;
+    int64_t columns;
+};
+
+struct no_constants {};
+
+template <int N, typename T>
+__device__ struct no_constants constants_of(const struct matrix_sums<T> &, int64_t, int) {
+    return {};
+}
+
+template <int N, typename T>
+__device__ void add_terms(const struct matrix_sums<T> &m, const struct no_constants &, int64_t, int64_t row,
+                          int c, float (&sums)[1][N]) {
+    float x[N];
+    load_vector(m.x + row * m.columns + c, x);
+    for (int k = 0; k < N; k++) sums[0][k] += x[k];
+}
+
+size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, int64_t rows,
+                                      int64_t columns) {
+    return sum_bytes(device, 1, rows, columns, 1);
+}
+
+void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns, float *sums,
+                          bool accumulate, void *workspace, struct lam_stream *stream) {
+    with_float_type(dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        const struct matrix_sums<T> sum = { static_cast<const T *>(x), columns };
+        const struct sum_shape shape = {1, 1, rows, columns, true, columns % VECTOR<T> == 0 && aligned({x})};
+        float *blocks = static_cast<float *>(workspace);
+        const int64_t chunks = sum_columns<T>(stream, "column_sums", sum, shape, blocks);
+        fold_blocks(stream, "column_sums", blocks, 1, chunks, columns, 1.0f, accumulate, sums);
+    });
+}

@@ -1,0 +1,213 @@
+/* CONV, CONV_BWD_DATA and CONV_BWD_WEIGHTS by cuDNN.
+ *
+ * cuDNN sees NHWC feature maps and filters [O][kh][kw][C/g]. Operands in PLAIN pass through the workspace
+ * (library_operand.h). Weights are prepared in that order and in the activations' type. The gradient of a slice's weights
+ * is added, in f32, to a partial of that order, which has the bias gradient behind it; reduce() puts it into the order of
+ * the parameters. cuDNN could add by itself, but not in f32 to a bf16 gradient, nor with all of its algorithms.
+ */
+#include "cuda/conv_kernels.h"
+#include "cuda/creation.h"
+#include "cuda/cudnn_conv.h"
+#include "cuda/feature_helpers.h"
+#include "cuda/library_operand.h"
+#include "cuda/ops.h"
+
+#include <stdlib.h>
+
+struct conv_kernel {
+    struct lam_kernel base;
+    struct lam_cudnn_conv *conv;
+    struct lam_library_operand x, y;
+    enum lam_dtype dtype;
+    int64_t channels, pixels; /* of y: its channels, and its H' W' */
+    int64_t weights;          /* their number */
+    size_t gradient_offset;   /* in the workspace: the gradient of one slice */
+    size_t scratch_offset;    /* in the workspace: cuDNN's scratch, and that of the column sums */
+    size_t bias_offset; /* in the prepared bias: the one of the activations' type; an f32 one is in front */
+};
+
+static const struct conv_kernel *conv_of(const struct lam_kernel *kernel) {
+    return (const struct conv_kernel *)kernel;
+}
+
+static void check(const struct conv_kernel *k, cudnnStatus_t status, struct lam_stream *stream) {
+    if (status != CUDNN_STATUS_SUCCESS)
+        lam_cuda_library_failed(stream, lam_op_name(k->base.op.kind), cudnnGetErrorString(status));
+}
+
+/* ---- prepared weights and bias ---- */
+
+static void prepare(const struct lam_kernel *kernel, int input, const void *source, void *prepared, int part,
+                    int parts, struct lam_stream *stream) {
+    (void)part, (void)parts;
+    const struct conv_kernel *k = conv_of(kernel);
+    const int64_t *d = kernel->op.in[input].desc.shape.dim;
+    if (input == 1) {
+        lam_cuda_to_nhwc(source, prepared, LAM_F32, k->dtype, (int)d[0], (int)d[1], (int)d[2], (int)d[3],
+                         stream);
+        return;
+    }
+    lam_cuda_check(stream,
+                   cudaMemcpyAsync(prepared, source, (size_t)d[0] * sizeof(float), cudaMemcpyDeviceToDevice,
+                                   stream->stream),
+                   "preparing a bias");
+    if (k->bias_offset > 0)
+        lam_cuda_to_nhwc(source, (char *)prepared + k->bias_offset, LAM_F32, k->dtype, 1, (int)d[0], 1, 1,
+                         stream);
+}
+
+/* ---- running ---- */
+
+/* False where cuDNN does not have it for this convolution. */
+static bool run_fused(const struct conv_kernel *k, const struct lam_kernel_args *args, const void *x,
+                      void *y) {
+    if (!k->conv->relu) return false;
+    const void *bias = (const char *)args->in[2] + k->bias_offset;
+    cudnnStatus_t status =
+        lam_cudnn_conv_run_fused(k->conv, args->count, x, args->in[1], bias, y,
+                                 lam_library_scratch(args, k->scratch_offset), args->stream->stream);
+    if (lam_cudnn_is_unsupported(status) || status == CUDNN_STATUS_BAD_PARAM) return false;
+    check(k, status, args->stream);
+    return true;
+}
+
+static void run_apart(const struct conv_kernel *k, const struct lam_kernel_args *args, const void *x,
+                      void *y) {
+    check(k,
+          lam_cudnn_conv_run(k->conv, args->count, x, args->in[1], y,
+                             lam_library_scratch(args, k->scratch_offset), args->stream->stream),
+          args->stream);
+    bool relu = k->base.op.attr.conv.relu;
+    int64_t rows = args->count * k->pixels;
+    if (k->base.op.in[2].present)
+        lam_cuda_add_bias(y, k->dtype, args->in[2], rows, k->channels, relu, args->stream);
+    else if (relu)
+        lam_cuda_conv_relu(y, k->dtype, rows * k->channels, args->stream);
+}
+
+static void forward_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const struct conv_kernel *k = conv_of(kernel);
+    const void *x = lam_library_in(&k->x, args->in[0], args);
+    void *y = lam_library_out(&k->y, args->out[0], args);
+    if (!run_fused(k, args, x, y)) run_apart(k, args, x, y);
+    lam_library_done(&k->y, args->out[0], args);
+}
+
+static void data_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const struct conv_kernel *k = conv_of(kernel);
+    const void *dy = lam_library_in(&k->y, args->in[0], args);
+    void *dx = lam_library_out(&k->x, args->out[0], args);
+    check(k,
+          lam_cudnn_conv_run(k->conv, args->count, dy, args->in[1], dx,
+                             lam_library_scratch(args, k->scratch_offset), args->stream->stream),
+          args->stream);
+    lam_library_done(&k->x, args->out[0], args);
+}
+
+static void weights_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const struct conv_kernel *k = conv_of(kernel);
+    const void *x = lam_library_in(&k->x, args->in[0], args), *dy = lam_library_in(&k->y, args->in[1], args);
+    void *scratch = lam_library_scratch(args, k->scratch_offset);
+    float *dw = args->partial, *dbias = dw + k->weights;
+    bool at_once = k->dtype == LAM_F32 && !args->accumulate;
+    void *gradient = at_once ? args->partial : (char *)args->workspace + k->gradient_offset;
+    check(k, lam_cudnn_conv_run(k->conv, args->count, x, dy, gradient, scratch, args->stream->stream),
+          args->stream);
+    if (!at_once) lam_cuda_conv_add(dw, gradient, k->dtype, k->weights, args->accumulate, args->stream);
+    if (kernel->op.out[1].present)
+        lam_cuda_column_sums(dy, k->dtype, args->count * k->pixels, k->channels, dbias, args->accumulate,
+                             scratch, args->stream);
+}
+
+static void weights_reduce(const struct lam_kernel *kernel, void *const *partials, int partial_count,
+                           void *const *out, int part, int parts, struct lam_stream *stream) {
+    (void)partial_count, (void)part, (void)parts;
+    const struct conv_kernel *k = conv_of(kernel);
+    const int64_t *d = kernel->op.out[0].desc.shape.dim;
+    const float *dw = partials[0];
+    lam_cuda_to_nchw(dw, out[0], LAM_F32, LAM_F32, (int)d[0], (int)d[1], (int)d[2], (int)d[3], stream);
+    if (kernel->op.out[1].present)
+        lam_cuda_check(stream,
+                       cudaMemcpyAsync(out[1], dw + k->weights, (size_t)k->channels * sizeof(float),
+                                       cudaMemcpyDeviceToDevice, stream->stream),
+                       "conv_bwd_weights");
+}
+
+/* ---- creation ---- */
+
+static void destroy(struct lam_kernel *kernel) {
+    lam_cudnn_conv_destroy(((struct conv_kernel *)kernel)->conv);
+    free(kernel);
+}
+
+static lam_status check_op(const struct lam_op *op) {
+    const struct lam_operand *x = lam_conv_x(op), *y = lam_conv_y(op);
+    enum lam_dtype dtype = x->desc.dtype;
+    if (!x->batched || !y->batched || x->desc.shape.rank != 4 || y->desc.dtype != dtype ||
+        (dtype != LAM_F32 && dtype != LAM_BF16))
+        return lam_cuda_unsupported(op, "input and output must be batched, and both f32 or both bf16");
+    return LAM_OK;
+}
+
+static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
+                    const struct lam_kernel_options *options) {
+    const struct lam_op *op = &k->base.op;
+    bool weights = op->kind == LAM_OP_CONV_BWD_WEIGHTS;
+    size_t bytes = 0;
+    bytes += lam_library_operand(&k->x, lam_conv_x(op), LAM_NHWC, LAM_CUDNN_ALIGNMENT, options, bytes);
+    bytes += lam_library_operand(&k->y, lam_conv_y(op), LAM_NHWC, LAM_CUDNN_ALIGNMENT, options, bytes);
+    k->gradient_offset = bytes;
+    if (weights) bytes += lam_library_align((size_t)k->weights * lam_dtype_bytes(k->dtype));
+    k->scratch_offset = bytes;
+    size_t scratch = lam_cudnn_conv_scratch_bytes(k->conv);
+    if (weights && op->out[1].present) {
+        size_t sums = lam_cuda_column_sums_workspace(device, options->slices[0] * k->pixels, k->channels);
+        if (sums > scratch) scratch = sums;
+    }
+    k->base.workspace_bytes = bytes + lam_library_scratch_bytes(scratch);
+}
+
+static void fill_weights(struct conv_kernel *k) {
+    const struct lam_op *op = &k->base.op;
+    k->base.partial_bytes = (size_t)(k->weights + (op->out[1].present ? k->channels : 0)) * sizeof(float);
+    k->base.run = weights_run;
+    k->base.reduce = weights_reduce;
+}
+
+static void fill_data(struct conv_kernel *k) {
+    k->base.prepared_bytes[1] = (size_t)k->weights * lam_dtype_bytes(k->dtype);
+    k->base.prepare = prepare;
+    k->base.run = k->base.op.kind == LAM_OP_CONV ? forward_run : data_run;
+    if (!k->conv->relu) return;
+    size_t plain = (size_t)k->channels * sizeof(float);
+    if (k->dtype != LAM_F32) k->bias_offset = lam_library_align(plain);
+    k->base.prepared_bytes[2] =
+        k->dtype == LAM_F32 ? plain : k->bias_offset + (size_t)k->channels * lam_dtype_bytes(k->dtype);
+}
+
+lam_status lam_cuda_conv_create(struct lam_backend_device *device, const struct lam_op *op,
+                                const struct lam_kernel_options *options, struct lam_kernel **kernel,
+                                const char **chosen) {
+    LAM_TRY(check_op(op));
+    struct lam_kernel *made;
+    LAM_TRY(lam_cuda_kernel_new(sizeof(struct conv_kernel), op, &made));
+    struct conv_kernel *k = (struct conv_kernel *)made;
+    made->destroy = destroy;
+    lam_status status = lam_cudnn_conv_create(device, op, options, &k->conv, chosen);
+    if (status != LAM_OK) {
+        destroy(made);
+        return status;
+    }
+    const int64_t *y = lam_conv_y(op)->desc.shape.dim;
+    k->dtype = lam_conv_x(op)->desc.dtype;
+    k->channels = y[1];
+    k->pixels = y[2] * y[3];
+    k->weights = lam_shape_count(lam_conv_w(op)->desc.shape);
+    lay_out(k, device, options);
+    if (op->kind == LAM_OP_CONV_BWD_WEIGHTS)
+        fill_weights(k);
+    else
+        fill_data(k);
+    *kernel = made;
+    return LAM_OK;
+}

@@ -1,0 +1,36 @@
+/* Small operations on feature maps that more than one op needs: sums over rows, a bias, changes of layout.
+ *
+ * Matrices are row-major [rows][columns]; a feature map in NHWC is one, with rows = N H W and columns = C. dtype is f32 or
+ * bf16, sums are in f32. Everything is put on the stream; errors are remembered there.
+ */
+#ifndef LAM_CUDA_FEATURE_HELPERS_H
+#define LAM_CUDA_FEATURE_HELPERS_H
+
+#include "cuda/cuda_kernel.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* sums[c] = the sum of x[r][c] over the rows, added to what is there if `accumulate`. The same bits in every run.
+ * `workspace`: lam_cuda_column_sums_workspace bytes or more (of the largest `rows`), undefined before and after. */
+void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns, float *sums,
+                          bool accumulate, void *workspace, struct lam_stream *stream);
+/* Grows with `rows`: that of the largest slice is enough for all. */
+size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, int64_t rows, int64_t columns);
+
+/* y[r][c] += bias[c], then max(y, 0) if `relu`. */
+void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, int64_t rows, int64_t columns,
+                       bool relu, struct lam_stream *stream);
+
+/* y [count][h][w][c] = x [count][c][h][w], and back. `from` and `to`: f32 or bf16, of x and of y. Not in place. */
+void lam_cuda_to_nhwc(const void *x, void *y, enum lam_dtype from, enum lam_dtype to, int count, int c, int h,
+                      int w, struct lam_stream *stream);
+void lam_cuda_to_nchw(const void *x, void *y, enum lam_dtype from, enum lam_dtype to, int count, int c, int h,
+                      int w, struct lam_stream *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
