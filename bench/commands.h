@@ -12,12 +12,10 @@
 lam_status bench_step(int argc, char **argv);
 lam_status bench_pipeline(int argc, char **argv);
 lam_status bench_simulate(int argc, char **argv);
+lam_status bench_paper(int argc, char **argv);
 
 /* Sets the defaults and takes the command line; prints the help where *help (an option's value) says so. */
 lam_status bench_options(struct lam_options *options, int argc, char **argv, const bool *help);
-
-/* Ascending. */
-void bench_sort(double *values, int count);
 
 /* Writes the numbers to `path`, "" = nowhere; takes `list`, NULL = out of memory. */
 lam_status bench_write_json(const char *path, json_t *list);

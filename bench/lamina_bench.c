@@ -3,11 +3,13 @@
  *     lamina-bench step --model resnet32 --precision f32 --batch 128 --devices cpu:0-1 --profile
  *     lamina-bench pipeline --model resnet32 --method dgl --blocks 2 --devices cpu:0,cpu:1
  *     lamina-bench simulate --forward 0.01 --backward 0.02 --aux 0.003 --blocks 8 --link 12
+ *     lamina-bench paper --model resnet110 --method dgl --blocks 4 --precision bf16
  *
  * step      times whole training steps (forward, loss, backward, update) on data that is already there, and
  *           compares them with the floor: FLOPs over the measured peak plus bytes over the measured bandwidth.
  * pipeline  times local learning and its schedules over several devices (pipeline.c).
  * simulate  runs pipeline schedules in a simulation fed with measured times (simulate.c).
+ * paper     counts what a step asks of a GPU, and the time that it cannot go below there (paper.c).
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -17,9 +19,8 @@
 #include "base/files.h"
 #include "base/options.h"
 #include "bench/commands.h"
-#include "bench/network.h"
 #include "bench/peak.h"
-#include "local/stage.h"
+#include "bench/block.h"
 
 struct config {
     char *model, *devices, *json, *tuning_file;
@@ -29,7 +30,7 @@ struct config {
     char *image_size;
 };
 
-static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const precisions[] = {"f32", "bf16", "tf32", NULL};
 static const char *const tunings[] = {"measure", "fixed", NULL};
 
 #define ROW(...) LAM_OPTION_ROW(struct config, __VA_ARGS__)
@@ -57,11 +58,8 @@ static const struct lam_option table[] = {
 struct bench {
     struct config config;
     struct lam_device *device;
-    struct bench_network network;
     struct lam_tuning *tuning;
-    struct lam_block *block;
-    struct lam_stage stage;
-    struct lam_batch batch;
+    struct bench_block block;
 };
 
 static lam_status set_up(struct bench *b) {
@@ -74,76 +72,31 @@ static lam_status set_up(struct bench *b) {
     for (int i = 0; i < count; i++) free(names[i]);
     free(names);
     LAM_TRY(status);
-    LAM_TRY(bench_network_open(b->config.model, b->config.image_size, (int)b->config.classes,
-                               (int)b->config.batch, &b->network));
+    lam_device_set_modes(b->device, (struct lam_device_modes){.tf32 = b->config.precision == 2});
     LAM_TRY(lam_tuning_create(b->config.tuning == 0 ? LAM_TUNING_MEASURE : LAM_TUNING_FIXED, &b->tuning));
     if (*b->config.tuning_file) LAM_TRY(lam_tuning_load(b->tuning, b->config.tuning_file));
-    struct lam_block_options block = {
-        .network = &b->network.network,
-        .last = b->network.network.units - 1,
+    struct bench_block_options options = {
+        .model = b->config.model,
+        .image_size = b->config.image_size,
+        .classes = (int)b->config.classes,
         .batch = (int)b->config.batch,
-        .precision = b->config.precision ? LAM_BF16 : LAM_F32,
-        .optimizer = bench_network_optimizer(&b->network),
+        .precision = b->config.precision == 1 ? LAM_BF16 : LAM_F32,
         .tuning = b->tuning,
     };
-    LAM_TRY(lam_block_create(&block, b->device, &b->block));
-    if (*b->config.tuning_file) LAM_TRY(lam_tuning_save(b->tuning, b->config.tuning_file));
-    lam_device_memory_reset_peak(b->device);
-    b->stage = (struct lam_stage){.device = b->device, .blocks = &b->block, .count = 1};
-    LAM_TRY(lam_stage_allocate(&b->stage));
-    LAM_TRY(lam_params_init(lam_block_params(b->block), 1));
-    return bench_network_batch(&b->network, b->device, &b->batch);
+    LAM_TRY(bench_block_open(&options, b->device, &b->block));
+    return *b->config.tuning_file ? lam_tuning_save(b->tuning, b->config.tuning_file) : LAM_OK;
 }
 
 static void tear_down(struct bench *b) {
-    lam_stage_free(&b->stage);
-    lam_block_destroy(b->block);
+    bench_block_close(&b->block);
     lam_tuning_destroy(b->tuning);
-    bench_network_close(&b->network);
     lam_device_close(b->device);
 }
 
-static lam_status time_steps(struct bench *b, double *median) {
-    enum { WARM_UP = 2 };
-    int64_t steps = b->config.steps;
-    double *seconds = calloc((size_t)steps, sizeof *seconds);
-    if (!seconds) return lam_no_memory();
-    lam_status status = LAM_OK;
-    float loss;
-    for (int64_t i = -WARM_UP; i < steps && status == LAM_OK; i++) {
-        if (i == 0 && b->config.profile)
-            lam_program_profile(lam_block_program(b->block, LAM_BLOCK_TRAIN), true);
-        double start = lam_seconds();
-        struct lam_block_step at = {
-            .batch = &b->batch, .learning_rate = 1e-3f, .seed = 1, .step = (uint64_t)(i + WARM_UP)};
-        status = lam_block_train(b->block, &at, &loss);
-        if (i >= 0) seconds[i] = lam_seconds() - start;
-    }
-    bench_sort(seconds, (int)steps);
-    *median = seconds[steps / 2];
-    free(seconds);
-    return status;
-}
-
-struct floor_time {
-    double flops, bytes, seconds;
-};
-
-/* What no implementation of this step can go below: every multiply-add once, every kept value written and
- * read once, every parameter read twice and its gradient and optimizer state passed over once. */
-static struct floor_time find_floor(const struct bench *b, const struct peak *peak) {
-    double parameters = (double)lam_params_count(lam_block_params(b->block)) * sizeof(float);
-    struct floor_time f = {
-        .flops = lam_block_training_flops(b->block),
-        .bytes = 2.0 * (double)lam_program_activation_bytes(lam_block_program(b->block, LAM_BLOCK_TRAIN)) +
-                 8 * parameters,
-    };
-    f.seconds = f.flops / (b->config.precision ? peak->bf16_flops : peak->f32_flops) + f.bytes / peak->bytes;
-    return f;
-}
-
 static lam_status report(const struct bench *b, double seconds, const struct peak *peak) {
-    struct floor_time floor = find_floor(b, peak);
+    struct bench_floor floor = bench_block_floor(
+        &b->block, b->config.precision == 1 ? peak->bf16_flops : peak->f32_flops, peak->bytes);
+    struct lam_program *program = lam_block_program(b->block.block, LAM_BLOCK_TRAIN);
     double rate = (double)b->config.batch / seconds;
     size_t peak_bytes = lam_device_memory_total(b->device).peak;
     char text[32];
@@ -158,8 +111,8 @@ static lam_status report(const struct bench *b, double seconds, const struct pea
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++)
         printf("  %-12s %s\n", lam_memory_kind_name(kind),
                lam_bytes_text(lam_device_memory(b->device, kind).peak, text, sizeof text));
-    if (b->config.plan) lam_program_print(lam_block_program(b->block, LAM_BLOCK_TRAIN), stdout);
-    if (b->config.profile) lam_program_profile_print(lam_block_program(b->block, LAM_BLOCK_TRAIN), stdout);
+    if (b->config.plan) lam_program_print(program, stdout);
+    if (b->config.profile) lam_program_profile_print(program, stdout);
     return bench_write_json(
         b->config.json,
         json_pack("[{s:s, s:s, s:s, s:I, s:s, s:f, s:f, s:I, s:f, s:f, s:f, s:f}]", "benchmark", "step",
@@ -176,7 +129,7 @@ static lam_status run_step(struct bench *b) {
     if (*b->config.json) LAM_TRY(lam_check_output_file(b->config.json));
     LAM_TRY(set_up(b));
     LAM_TRY(peak_measure(b->device, &peak));
-    LAM_TRY(time_steps(b, &seconds));
+    LAM_TRY(bench_block_time(&b->block, (int)b->config.steps, b->config.profile, &seconds));
     return report(b, seconds, &peak);
 }
 
@@ -206,15 +159,6 @@ lam_status bench_options(struct lam_options *options, int argc, char **argv, con
     return LAM_OK;
 }
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y ? 1 : 0;
-}
-
-void bench_sort(double *values, int count) {
-    qsort(values, (size_t)count, sizeof *values, ascending);
-}
-
 lam_status bench_write_json(const char *path, json_t *list) {
     char *text = list ? json_dumps(list, JSON_INDENT(2)) : NULL;
     lam_status status = LAM_OK;
@@ -236,6 +180,7 @@ static const struct command {
     {"step", "time training steps on a device", bench_step},
     {"pipeline", "time local learning under each schedule, over several devices", bench_pipeline},
     {"simulate", "pipeline schedules on more devices than this machine has", bench_simulate},
+    {"paper", "what a step asks of a GPU that is not there: FLOPs, bytes, launches, least time", bench_paper},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

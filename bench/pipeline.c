@@ -17,12 +17,11 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "bench/block.h"
+#include "bench/chain.h"
 #include "bench/commands.h"
-#include "bench/network.h"
-#include "local/chain.h"
-#include "pipeline/pipeline.h"
 
-enum { MOST_DEVICES = 16, MOST_ROUNDS = 1000, WARM_UP = 3 };
+enum { MOST_ROUNDS = 1000 };
 
 /* X(suffix, name) */
 #define SCHEDULE_TABLE(X)                                                                                    \
@@ -51,7 +50,7 @@ struct config {
 };
 
 static const char *const globals[] = {"stages", "next", NULL};
-static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const precisions[] = {"f32", "bf16", "tf32", NULL};
 static const char *const times_of[] = {"sequential", "ppll", NULL};
 static const enum schedule times_schedule[] = {SEQUENTIAL, PPLL};
 
@@ -92,13 +91,13 @@ static const struct lam_option table[] = {
 /* ---- one measurement ---- */
 
 struct measured {
-    double rate;                                   /* images/s */
-    struct lam_pipeline_times times[MOST_DEVICES]; /* of all its steps */
+    double rate;                                         /* images/s */
+    struct lam_pipeline_times times[BENCH_MOST_DEVICES]; /* of all its steps */
     /* Of as many steps between two drains, where --times asks for this schedule's: no part of another step. */
     bool wants_whole_steps;
-    struct lam_pipeline_times whole_steps[MOST_DEVICES];
+    struct lam_pipeline_times whole_steps[BENCH_MOST_DEVICES];
     double whole_seconds;
-    size_t peak_bytes[MOST_DEVICES];
+    size_t peak_bytes[BENCH_MOST_DEVICES];
     int devices;
 };
 
@@ -112,55 +111,28 @@ struct bench {
     enum schedule schedules[SCHEDULES];
     int schedule_count;
     char cut[512];
-    double send_bytes[MOST_DEVICES], snapshot_bytes[MOST_DEVICES];
+    double send_bytes[BENCH_MOST_DEVICES], snapshot_bytes[BENCH_MOST_DEVICES];
 };
 
-struct clock { /* when the last block ended its steps */
-    int last_block;
-    uint64_t first, last;
-    double begin, end;
-};
-
-static lam_status step_done(void *context, const struct lam_pipeline_step *step) {
-    struct clock *clock = context;
-    if (step->block != clock->last_block) return LAM_OK;
-    if (step->step == clock->first) clock->begin = lam_seconds();
-    if (step->step == clock->last) clock->end = lam_seconds();
-    return LAM_OK;
-}
-
-static void give_back(void *context, struct lam_batch *batch) {
-    (void)context, (void)batch;
-}
-
-static lam_status time_whole_steps(const struct bench *b, struct lam_pipeline *pipeline,
-                                   struct lam_batch *batch, uint64_t first, struct measured *m) {
-    lam_pipeline_reset_times(pipeline);
+static lam_status time_whole_steps(const struct bench *b, struct bench_chain *chain, uint64_t first,
+                                   struct measured *m) {
+    lam_pipeline_reset_times(chain->pipeline);
     double begin = lam_seconds();
-    for (uint64_t step = first; step < first + (uint64_t)b->config.steps; step++)
-        LAM_TRY(lam_pipeline_train(pipeline, batch, give_back, NULL, 1e-3f, step));
-    LAM_TRY(lam_pipeline_drain(pipeline));
+    LAM_TRY(bench_chain_train(chain, first, first + (uint64_t)b->config.steps, 1e-3f));
     m->whole_seconds = lam_seconds() - begin;
-    for (int d = 0; d < m->devices; d++) m->whole_steps[d] = lam_pipeline_times(pipeline, d);
+    for (int d = 0; d < m->devices; d++) m->whole_steps[d] = lam_pipeline_times(chain->pipeline, d);
     return LAM_OK;
 }
 
-static lam_status run_steps(const struct bench *b, struct lam_pipeline *pipeline, struct lam_batch *batch,
-                            struct clock *clock, struct measured *m) {
-    LAM_TRY(lam_pipeline_start(pipeline, 0, true));
-    clock->first = WARM_UP;
-    clock->last = WARM_UP + (uint64_t)b->config.steps;
-    for (uint64_t step = 0; step <= clock->last; step++) {
-        if (step == WARM_UP + 1) lam_pipeline_reset_times(pipeline);
-        LAM_TRY(lam_pipeline_train(pipeline, batch, give_back, NULL, 1e-3f, step));
-    }
-    LAM_TRY(lam_pipeline_drain(pipeline));
-    m->rate = (double)b->config.batch * (double)b->config.steps / (clock->end - clock->begin);
+static lam_status run_steps(const struct bench *b, struct bench_chain *chain, struct measured *m) {
+    uint64_t next = 0;
+    m->devices = lam_pipeline_devices(chain->pipeline);
+    LAM_TRY(bench_chain_time(chain, (int)b->config.steps, &m->rate, &next));
     for (int d = 0; d < m->devices; d++) {
-        m->times[d] = lam_pipeline_times(pipeline, d);
-        m->peak_bytes[d] = lam_device_memory_total(lam_pipeline_stage(pipeline, d)->device).peak;
+        m->times[d] = lam_pipeline_times(chain->pipeline, d);
+        m->peak_bytes[d] = lam_device_memory_total(lam_pipeline_stage(chain->pipeline, d)->device).peak;
     }
-    return m->wants_whole_steps ? time_whole_steps(b, pipeline, batch, clock->last + 1, m) : LAM_OK;
+    return m->wants_whole_steps ? time_whole_steps(b, chain, next, m) : LAM_OK;
 }
 
 static void note_cut(struct bench *b, const struct lam_chain *chain) {
@@ -192,62 +164,30 @@ static enum lam_pipeline_schedule pipeline_schedule(enum schedule schedule) {
     }
 }
 
-static lam_status run_chain(struct bench *b, struct lam_chain *chain, enum schedule schedule,
-                            struct measured *m) {
-    struct clock clock = {.last_block = chain->count - 1};
-    struct lam_pipeline_options options = {.blocks = chain->blocks,
-                                           .block_count = chain->count,
-                                           .schedule = pipeline_schedule(schedule),
-                                           .queue = (int)b->config.queue,
-                                           .ema_momentum = 0.995f,
-                                           .seed = 1,
-                                           .context = &clock,
-                                           .step_done = step_done};
-    struct lam_pipeline *pipeline;
-    struct lam_batch batch;
-    LAM_TRY(lam_pipeline_create(&options, &pipeline));
-    m->devices = lam_pipeline_devices(pipeline);
-    for (int d = 0; d < m->devices; d++)
-        lam_device_memory_reset_peak(lam_pipeline_stage(pipeline, d)->device);
-    lam_status status = lam_pipeline_allocate(pipeline);
-    for (int j = 0; j < chain->count && status == LAM_OK; j++)
-        status = lam_params_init(lam_block_params(chain->blocks[j]), 1);
-    if (status == LAM_OK)
-        status = bench_network_batch(&b->network, lam_block_device(chain->blocks[0]), &batch);
-    if (status == LAM_OK) status = run_steps(b, pipeline, &batch, &clock, m);
-    lam_pipeline_destroy(pipeline);
-    return status;
-}
-
 static lam_status measure(struct bench *b, enum schedule schedule, struct measured *m) {
-    bool whole = schedule == WHOLE;
-    struct lam_device *devices[MOST_DEVICES] = {NULL};
-    int count = whole ? 1 : b->device_count;
-    bool end_to_end = schedule == GPIPE || schedule == ONE_F_ONE_B;
-    struct lam_chain chain = {.count = 0};
-    lam_status status = LAM_OK;
-    for (int d = 0; d < count && status == LAM_OK; d++)
-        status = lam_device_open(whole ? b->whole : b->names[d], 0, &devices[d]);
-    struct lam_chain_options options = {
-        .network = &b->network.network,
-        .devices = devices,
-        .device_count = count,
+    bool whole = schedule == WHOLE, end_to_end = schedule == GPIPE || schedule == ONE_F_ONE_B;
+    struct bench_chain_options options = {
+        .network = &b->network,
+        .devices = whole ? &b->whole : b->names,
+        .device_count = whole ? 1 : b->device_count,
+        .modes.tf32 = b->config.precision == 2,
+        .schedule = pipeline_schedule(schedule),
+        .queue = (int)b->config.queue,
         .blocks = whole ? 1 : (int)b->config.blocks,
         .partition = b->config.partition,
         .aux = b->aux,
         .aux_options.stages = b->config.glcan_global == 0,
         .micro_batches = end_to_end ? (int)b->config.micro_batches : 0,
         .all_in_flight = schedule == GPIPE,
-        .batch = (int)b->config.batch,
-        .precision = b->config.precision ? LAM_BF16 : LAM_F32,
+        .precision = b->config.precision == 1 ? LAM_BF16 : LAM_F32,
         .optimizer = bench_network_optimizer(&b->network),
         .tuning = b->tuning,
     };
-    if (status == LAM_OK) status = lam_chain_create(&options, &chain);
-    if (status == LAM_OK && !whole && !end_to_end) note_cut(b, &chain);
-    if (status == LAM_OK) status = run_chain(b, &chain, schedule, m);
-    lam_chain_destroy(&chain);
-    for (int d = 0; d < count; d++) lam_device_close(devices[d]);
+    struct bench_chain chain = {.device_count = 0};
+    lam_status status = bench_chain_open(&options, &chain);
+    if (status == LAM_OK && !whole && !end_to_end) note_cut(b, &chain.cut);
+    if (status == LAM_OK) status = run_steps(b, &chain, m);
+    bench_chain_close(&chain);
     return status;
 }
 
@@ -402,8 +342,9 @@ static lam_status set_up(struct bench *b) {
     LAM_TRY(bench_network_open(b->config.model, b->config.image_size, (int)b->config.classes,
                                (int)b->config.batch, &b->network));
     LAM_TRY(lam_device_list_parse(b->config.devices, &b->names, &b->device_count));
-    if (b->device_count > MOST_DEVICES)
-        return lam_fail(LAM_ERR_INVALID, "--devices: %d are more than %d", b->device_count, MOST_DEVICES);
+    if (b->device_count > BENCH_MOST_DEVICES)
+        return lam_fail(LAM_ERR_INVALID, "--devices: %d are more than %d", b->device_count,
+                        BENCH_MOST_DEVICES);
     LAM_TRY(lam_device_list_parse(b->config.whole, &whole, &count));
     b->whole = whole[0];
     for (int i = 1; i < count; i++) free(whole[i]);

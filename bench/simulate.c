@@ -363,6 +363,9 @@ static lam_status print_check(const struct config *config, const struct input *i
     printf("\n%d steps of %s took %.3f s when these times were measured; simulated, %.3f s: %+.1f %%\n",
            input->measured_steps, lam_simulated_schedule_name(input->measured), input->measured_seconds,
            result.seconds, 100 * (result.seconds / input->measured_seconds - 1));
+    if (input->measured == LAM_SIMULATE_PPLL)
+        printf("Steps under ppll hold the auxiliary networks' time: read gpipe and 1f1b from times of "
+               "sequential.\n");
     return LAM_OK;
 }
 
