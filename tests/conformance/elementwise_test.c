@@ -42,7 +42,7 @@ static const char *const mixes[] = {SHAPES("mix"), SHAPES("mix_bwd"), "mix_bwd s
 #define IMAGES(op)                                                                                           \
     FOR_BOTH_DTYPES(op " n=5 c=16 h=7 w=7"), FOR_BOTH_DTYPES(op " n=2 c=17 h=5 w=3"),                        \
         FOR_BOTH_DTYPES(op " n=3 c=64 h=4 w=4"), op " n=1 c=1 h=1 w=1", op " n=5 c=3 h=9 w=9",               \
-        op " n=8 c=40 h=1 w=1", op " n=2 c=12 h=6 w=5"
+        op " n=8 c=40 h=1 w=1", op " n=2 c=12 h=6 w=5", FOR_BOTH_DTYPES(op " n=3 c=72 h=30 w=30")
 
 static const char *const channel_scales[] = {IMAGES("channel_scale"), IMAGES("channel_scale_bwd"),
                                              "channel_scale_bwd n=5 c=17 h=7 w=7 nodx",

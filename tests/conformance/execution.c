@@ -297,6 +297,7 @@ static lam_status run_job(struct job *job, const struct operands *operands, stru
     LAM_TRY(create_operands(job, operands));
     LAM_TRY(create_scratch(job));
     LAM_TRY(backend->stream_sync(job->stream));
+    if (backend->set_run) backend->set_run(job->stream, job->run);
     backend->run_lanes(job->execution->device, step_lane, job);
     LAM_TRY(backend->stream_sync(job->stream));
     return fetch(job, results);

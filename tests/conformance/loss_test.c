@@ -13,7 +13,8 @@
     FOR_BOTH_DTYPES(op " shape=8x10"), FOR_BOTH_DTYPES(op " shape=5x100 smoothing=0.1"),                     \
         FOR_BOTH_DTYPES(op " shape=8x10 soft"), op " shape=5x17 soft smoothing=0.2 scale=1",                 \
         op " shape=1x1000 scale=1", op " shape=8x2 smoothing=0.05", op " shape=5x33", op " shape=5x1",       \
-        op " shape=5x10 offset=300", op " shape=8x10 offset=-300 smoothing=0.1"
+        op " shape=5x10 offset=300", op " shape=8x10 offset=-300 smoothing=0.1",                             \
+        op " shape=2x3000 smoothing=0.1"
 
 static const char *const cross_entropy[] = {
     CROSS_ENTROPY("cross_entropy"), CROSS_ENTROPY("cross_entropy_bwd"), "cross_entropy shape=8x5 ties",

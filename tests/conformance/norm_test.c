@@ -13,7 +13,8 @@
     FOR_BOTH_DTYPES(op " n=8 c=16 h=8 w=8" words), FOR_BOTH_DTYPES(op " n=5 c=17 h=7 w=5" words),            \
         FOR_BOTH_DTYPES(op " n=2 c=64 h=4 w=4" words), op " n=5 c=40 h=3 w=3" words,                         \
         op " n=2 c=3 h=9 w=11" words, op " n=8 c=1 h=5 w=4" words, op " n=5 c=12 h=1 w=1" words,             \
-        op " n=1 c=33 h=6 w=6" words, op " n=3 c=48 h=13 w=1" words
+        op " n=1 c=33 h=6 w=6" words, op " n=3 c=48 h=13 w=1" words,                                         \
+        FOR_BOTH_DTYPES(op " n=5 c=264 h=12 w=11" words)
 
 /* The offset makes variances of squares minus squares of means worthless. */
 static const char *const bn_stats[] = {IMAGES("bn_stats", ""), IMAGES("bn_stats", " momentum=0.3 eps=0.001"),
@@ -35,7 +36,8 @@ static const char *const bn_bwd_apply[] = {IMAGES("bn_bwd_apply", ""), IMAGES("b
 #define ROWS(op)                                                                                             \
     FOR_BOTH_DTYPES(op " shape=5x65x192"), FOR_BOTH_DTYPES(op " shape=8x64"), op " shape=2x17x40",           \
         op " shape=1x3", FOR_BOTH_DTYPES(op " shape=5x7x33 eps=0.001"), op " shape=8x17",                    \
-        op " shape=2x3x5x12", op " shape=3x2x1000"
+        op " shape=2x3x5x12", op " shape=3x2x1000", FOR_BOTH_DTYPES(op " shape=3x20x768"),                   \
+        FOR_BOTH_DTYPES(op " shape=3x40x1280"), FOR_BOTH_DTYPES(op " shape=4x13x8x64")
 
 static const char *const layer_norm[] = {ROWS("layer_norm"), "layer_norm shape=5x9x64 offset=50",
                                          "layer_norm shape=5x1 eps=0.1"};

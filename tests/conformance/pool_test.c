@@ -29,7 +29,8 @@ static const char *const avg_pools[] = {POOLS("avg_pool"), POOLS("avg_pool_bwd")
 
 #define GLOBAL(op)                                                                                           \
     FOR_BOTH_DTYPES(op " n=5 c=64 h=8 w=8"), FOR_BOTH_DTYPES(op " n=2 c=17 h=7 w=7"), op " n=8 c=3 h=5 w=4", \
-        op " n=1 c=40 h=1 w=1", op " n=5 c=12 h=3 w=3", op " n=3 c=16 h=13 w=13"
+        op " n=1 c=40 h=1 w=1", op " n=5 c=12 h=3 w=3", op " n=3 c=16 h=13 w=13",                            \
+        FOR_BOTH_DTYPES(op " n=3 c=72 h=30 w=30")
 
 static const char *const global_pools[] = {GLOBAL("global_avg_pool"), GLOBAL("global_avg_pool_bwd")};
 

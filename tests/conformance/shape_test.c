@@ -18,6 +18,8 @@ static const char *const copies[] = {
     "copy shape=2x12x6x6 to=2x48x3x3",
     "copy shape=8x6x10 to=8x60",
     "copy shape=8x3x5x5",
+    FOR_BOTH_DTYPES("copy shape=5x72x33x35"),
+    "copy shape=2x48x24x24 to=2x192x12x12",
 };
 
 #define CONCATS                                                                                              \

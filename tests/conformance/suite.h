@@ -17,6 +17,8 @@
 #ifndef LAM_TESTS_SUITE_H
 #define LAM_TESTS_SUITE_H
 
+#include <stdio.h>
+
 #include "base/status.h"
 #include "device/backend.h"
 
@@ -30,8 +32,8 @@ void suite_destroy(struct suite *suite);
 /* Runs the cases (lines as in op_text.h) and prints each failure. Returns the number of cases that failed. */
 int suite_run(struct suite *suite, const char *const *cases, int count);
 
-/* Failures are counted but not printed: for tests of the suite itself. */
-void suite_be_quiet(struct suite *suite);
+/* Where failures are printed instead of stderr. NULL: they are only counted. */
+void suite_report_to(struct suite *suite, FILE *file);
 
 /* How often a kernel with this choice ("winograd") has run: for tests that a path was reached at all. */
 int suite_choice_count(const struct suite *suite, const char *choice);

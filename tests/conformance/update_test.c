@@ -302,16 +302,35 @@ static void test_accumulate(void **state) {
         }
 }
 
-static double device_sum_squares(struct bench *b, int64_t begin, int64_t end) {
-    double sum = NAN;
+static void device_sums(struct bench *b, int64_t begin, int64_t end, int64_t chunk, double *sums,
+                        size_t count) {
     void *place;
-    assert_int_equal(b->backend->allocate(b->device, sizeof sum, &place), LAM_OK);
-    assert_int_equal(b->backend->copy_from_host(b->stream, place, &sum, sizeof sum), LAM_OK);
-    b->backend->sum_squares(b->memory[0] + GUARD, begin, end, place, b->stream);
-    assert_int_equal(b->backend->copy_to_host(b->stream, &sum, place, sizeof sum), LAM_OK);
+    for (size_t i = 0; i < count; i++) sums[i] = NAN;
+    assert_int_equal(b->backend->allocate(b->device, count * sizeof *sums, &place), LAM_OK);
+    assert_int_equal(b->backend->copy_from_host(b->stream, place, sums, count * sizeof *sums), LAM_OK);
+    b->backend->sum_squares(b->memory[0] + GUARD, begin, end, chunk, place, b->stream);
+    assert_int_equal(b->backend->copy_to_host(b->stream, sums, place, count * sizeof *sums), LAM_OK);
     assert_int_equal(b->backend->stream_sync(b->stream), LAM_OK);
     b->backend->release(b->device, place);
+}
+
+static double device_sum_squares(struct bench *b, int64_t begin, int64_t end) {
+    double sum;
+    device_sums(b, begin, end, b->count + 1, &sum, 1);
     return sum;
+}
+
+/* Each chunk's sum is what the chunk gives by itself, and nothing behind them is written. */
+static void test_sum_squares_chunks(void **state) {
+    static struct bench b;
+    open_bench(state, 1000, &b);
+    upload(&b);
+    double sums[6];
+    device_sums(&b, 7, 931, 200, sums, 6);
+    for (int i = 0; i < 5; i++)
+        assert_true(sums[i] == device_sum_squares(&b, 7 + 200 * i, i < 4 ? 207 + 200 * i : 931));
+    assert_true(isnan(sums[5]));
+    close_bench(&b);
 }
 
 static void test_sum_squares(void **state) {
@@ -358,6 +377,7 @@ int main(void) {
         cmocka_unit_test(test_ema),
         cmocka_unit_test(test_accumulate),
         cmocka_unit_test(test_sum_squares),
+        cmocka_unit_test(test_sum_squares_chunks),
         cmocka_unit_test(test_sum_squares_extremes),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);

@@ -116,9 +116,26 @@ static void open_blocks(struct rig *rig) {
             .precision = o->precision,
             .optimizer = lam_optimizer_default_options(LAM_OPTIMIZER_SGD),
         };
+        if (o->kind == RIG_MIXED) {
+            int here = j * o->devices / o->blocks;
+            options.plain_in = j > 0 && (j - 1) * o->devices / o->blocks != here;
+            options.plain_out = !last && (j + 1) * o->devices / o->blocks != here;
+        }
         if (j) options.in = lam_block_border(rig->blocks[j - 1]);
         OK(lam_block_create(&options, rig->devices[j * o->devices / o->blocks], &rig->blocks[j]));
     }
+}
+
+static void open_device(struct rig *rig, int d) {
+    const struct rig_options *o = &rig->options;
+    int lanes = o->lanes ? o->lanes : 1;
+    char name[32];
+    if (o->kind == RIG_CUDA || (o->kind == RIG_MIXED && d % 2 == 1))
+        snprintf(name, sizeof name, "cuda:%d", d);
+    else
+        snprintf(name, sizeof name, lanes > 1 ? "cpu:%d-%d" : "cpu:%d", d * lanes, d * lanes + lanes - 1);
+    OK(lam_device_open(name, 0, &rig->devices[d]));
+    lam_device_set_modes(rig->devices[d], (struct lam_device_modes){.launch_each = o->launch_each});
 }
 
 void rig_open(struct rig *rig, const struct rig_options *options) {
@@ -136,12 +153,7 @@ void rig_open(struct rig *rig, const struct rig_options *options) {
     rig->network.build_output = build_output;
     rig->network.build_local_head = build_local_head;
     if (options->taps) add_taps(rig);
-    int lanes = options->lanes ? options->lanes : 1;
-    for (int d = 0; d < rig->options.devices; d++) {
-        char name[32];
-        snprintf(name, sizeof name, lanes > 1 ? "cpu:%d-%d" : "cpu:%d", d * lanes, d * lanes + lanes - 1);
-        OK(lam_device_open(name, 0, &rig->devices[d]));
-    }
+    for (int d = 0; d < rig->options.devices; d++) open_device(rig, d);
     open_blocks(rig);
     struct lam_pipeline_options pipeline = {.blocks = rig->blocks,
                                             .block_count = options->blocks,
@@ -188,10 +200,31 @@ struct own_batch {
     int32_t labels[RIG_BATCH] __attribute__((aligned(64)));
 };
 
+static bool staged(const struct rig *rig) {
+    return !lam_device_backend(rig->devices[0])->host_visible;
+}
+
 void rig_release(void *context, struct lam_batch *batch) {
     struct rig *rig = context;
+    for (int f = 0; f < 2 && staged(rig); f++) lam_device_free(rig->devices[0], batch->data[f]);
     __atomic_sub_fetch(&rig->loans, 1, __ATOMIC_SEQ_CST);
     free(batch);
+}
+
+/* The batch's data, on a first device that cannot read it where it is. */
+static void stage(struct rig *rig, struct own_batch *own) {
+    void *host[] = {own->images, own->labels};
+    size_t bytes[] = {sizeof own->images, sizeof own->labels};
+    struct lam_device *device = rig->devices[0];
+    const struct lam_backend *backend = lam_device_backend(device);
+    struct lam_stream *stream; /* the compute stream is the worker's */
+    OK(backend->stream_create(lam_device_handle(device), &stream));
+    for (int f = 0; f < 2; f++) {
+        OK(lam_device_alloc(device, LAM_MEMORY_DATA, bytes[f], &own->batch.data[f]));
+        OK(backend->copy_from_host(stream, own->batch.data[f], host[f], bytes[f]));
+    }
+    OK(backend->stream_sync(stream));
+    backend->stream_destroy(stream);
 }
 
 struct lam_batch *rig_batch(struct rig *rig, uint64_t step) {
@@ -208,6 +241,7 @@ struct lam_batch *rig_batch(struct rig *rig, uint64_t step) {
         own->indices[i] = i;
     }
     __atomic_add_fetch(&rig->loans, 1, __ATOMIC_SEQ_CST);
+    if (staged(rig)) stage(rig, own);
     return &own->batch;
 }
 
@@ -261,10 +295,11 @@ int rig_end_block(const struct rig *rig) {
 }
 
 /* Copies a buffer to or from its place in the state; NULL: only counts. Gives the place behind it. */
-static size_t copy_buffer(void *buffer, size_t count, char *state, size_t used, bool write) {
+static size_t copy_buffer(struct lam_device *device, void *buffer, size_t count, char *state, size_t used,
+                          bool write) {
     size_t bytes = count * sizeof(float);
-    if (bytes && state && write) memcpy(buffer, state + used, bytes);
-    if (bytes && state && !write) memcpy(state + used, buffer, bytes);
+    if (bytes && state && write) OK(lam_device_upload(device, buffer, state + used, bytes));
+    if (bytes && state && !write) OK(lam_device_download(device, state + used, buffer, bytes));
     return used + bytes;
 }
 
@@ -274,15 +309,18 @@ static size_t each_buffer(const struct rig *rig, char *state, bool write) {
     for (int j = rig_first_block(rig); j < rig_end_block(rig); j++) {
         const struct lam_params *params = lam_block_params(rig->blocks[j]);
         const struct lam_optimizer *optimizer = lam_block_optimizer(rig->blocks[j]);
+        struct lam_device *device = lam_block_device(rig->blocks[j]);
         void *buffers[] = {lam_params_values(params), lam_params_buffers(params),
                            lam_optimizer_state(optimizer, 0)};
         int64_t counts[] = {lam_params_count(params), lam_params_buffer_count(params),
                             lam_params_count(params)};
-        for (int i = 0; i < 3; i++) used = copy_buffer(buffers[i], (size_t)counts[i], state, used, write);
+        for (int i = 0; i < 3; i++)
+            used = copy_buffer(device, buffers[i], (size_t)counts[i], state, used, write);
         size_t twins = (size_t)lam_block_twin_count(rig->blocks[j]);
         int older = lam_pipeline_older_versions(rig->pipeline, j, rig->step);
         for (uint64_t version = rig->step - (uint64_t)older; version < rig->step; version++)
-            used = copy_buffer(lam_pipeline_version(rig->pipeline, j, version), twins, state, used, write);
+            used = copy_buffer(device, lam_pipeline_version(rig->pipeline, j, version), twins, state, used,
+                               write);
     }
     return used;
 }

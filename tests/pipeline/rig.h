@@ -24,7 +24,9 @@ struct rig_options {
     bool fail_in_first; /* or of the first block */
     int sleep_at_step;  /* 0: never; else it sleeps there for half a second */
     double watchdog_seconds;
-    struct lam_transport *transport; /* NULL: all stages in this process */
+    struct lam_transport *transport;            /* NULL: all stages in this process */
+    enum { RIG_CPU, RIG_CUDA, RIG_MIXED } kind; /* of the devices; mixed: cpu and cuda by turns */
+    bool launch_each;                           /* no recordings */
 };
 
 struct rig {

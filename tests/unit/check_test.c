@@ -19,7 +19,7 @@ static int check(const char *data, char **text) {
     char *argv[] = {"lamina", "check", "--data", (char *)data, NULL};
     size_t size;
     FILE *out = open_memstream(text, &size);
-    int status = lam_commands_program(no_tasks, 4, argv, out, out);
+    int status = lam_commands_program(no_tasks, NULL, 4, argv, out, out);
     fclose(out);
     return status;
 }
