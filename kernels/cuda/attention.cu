@@ -326,7 +326,7 @@ __device__ void load_pair(float *tile, pair_of<T> pair, int first, int rows, con
 }
 
 template <typename T, typename Shape, bool OF_KEYS>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 2)
     attention_bwd(const T *dy, const T *qkv, const float *lse, const float *dots, T *dqkv, heads h) {
     constexpr int I = Shape::I, J = Shape::J, STRIDE = Shape::STRIDE, C = Shape::C;
     float *mine = shared_memory<float>(), *mine_b = mine + Shape::HELD * STRIDE;
