@@ -221,17 +221,23 @@ static lam_status check_options(const struct lam_loader_options *o) {
     return LAM_OK;
 }
 
+/* Zeros, as the device's memory is: fill functions need not write everything. */
+static lam_status make_staging(const struct lam_loader *loader, size_t bytes, void **host) {
+    *host = NULL;
+    LAM_TRY(
+        lam_device_backend(loader->device)->allocate_host(lam_device_handle(loader->device), bytes, host));
+    memset(*host, 0, bytes);
+    return LAM_OK;
+}
+
 static lam_status make_slot(struct lam_loader *loader, struct slot *slot) {
     slot->indices = calloc((size_t)loader->options.batch, sizeof *slot->indices);
     if (!slot->indices) return lam_fail(LAM_ERR_NO_MEMORY, "no memory for the loader");
     for (int f = 0; f < loader->options.field_count; f++) {
         size_t bytes = loader->sample_bytes[f] * (size_t)loader->options.batch;
         LAM_TRY(lam_device_alloc(loader->device, LAM_MEMORY_DATA, bytes, &slot->batch.data[f]));
-        if (loader->staged)
-            LAM_TRY(lam_device_backend(loader->device)
-                        ->allocate_host(lam_device_handle(loader->device), bytes, &slot->host[f]));
-        else
-            slot->host[f] = slot->batch.data[f];
+        slot->host[f] = slot->batch.data[f];
+        if (loader->staged) LAM_TRY(make_staging(loader, bytes, &slot->host[f]));
     }
     return LAM_OK;
 }

@@ -190,8 +190,8 @@ struct lam_backend {
     /* sum <- sum + weight value; first: sum <- weight value */
     void (*accumulate)(float *sum, const float *value, float weight, bool first, int64_t begin, int64_t end,
                        struct lam_stream *stream);
-    /* Sums of squares of [begin, end), `chunk` elements each, the last one maybe fewer and the only one maybe none, into sums[0], sums[1], ... (doubles on the
-     * device); for clipping and the NaN guard. */
+    /* Sums of squares of [begin, end), `chunk` elements each, the last one maybe fewer and the only one maybe none, into
+     * sums[0], sums[1], ... (doubles on the device); for clipping and the NaN guard. */
     void (*sum_squares)(const float *value, int64_t begin, int64_t end, int64_t chunk, double *sums,
                         struct lam_stream *stream);
 };

@@ -82,7 +82,8 @@ lam_status lam_device_download(struct lam_device *device, void *to_host, const v
 /* How many GPUs `--devices auto` would find: those of the CUDA backend, where there is a driver and the backend was built. */
 int lam_device_gpu_count(void);
 
-/* Parses "cpu:0,cpu:1" or "cpu:0-1" or "auto" (the first GPU; all cores as one device where there is none) into device names. Free each name and the array with free(). */
+/* Parses "cpu:0,cpu:1" or "cpu:0-1" or "auto" (the first GPU; all cores as one device where there is none) into device names.
+ * Free each name and the array with free(). */
 lam_status lam_device_list_parse(const char *text, char ***names, int *count);
 
 #endif

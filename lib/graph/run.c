@@ -107,7 +107,7 @@ static void fold(struct lam_program *p, struct step *step, int lane) {
     }
     double start = profile_time(p, lane);
     step->kernel->reduce(step->kernel, partials, count, out, lane, p->lanes, lam_device_stream(p->device));
-    step->reduce_seconds += profile_time(p, lane) - start;
+    if (p->profile && lane == 0) step->reduce_seconds += profile_time(p, lane) - start;
 }
 
 /* ---- stages ---- */
@@ -118,7 +118,7 @@ static void prepare(struct lam_program *p, struct step *step, int lane) {
         if (step->prepared_at[i])
             step->kernel->prepare(step->kernel, i, step->in[i], step->prepared_at[i], lane, p->lanes,
                                   lam_device_stream(p->device));
-    step->reduce_seconds += profile_time(p, lane) - start;
+    if (p->profile && lane == 0) step->reduce_seconds += profile_time(p, lane) - start;
 }
 
 static void run_unbatched(struct lam_program *p, struct step *step) {
