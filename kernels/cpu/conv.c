@@ -12,6 +12,7 @@
  * for the wide layers takes longer than the convolution, and work in tens of megabytes. */
 #include "cpu/conv.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 const char *const lam_cpu_conv_choices[] = {"direct", "flipped", "winograd", NULL};
@@ -22,9 +23,21 @@ static bool equals(const char *a, const char *b) {
     return strcmp(a, b) == 0;
 }
 
+lam_status lam_cpu_conv_check(void) {
+    const char *text = getenv("LAMINA_CONV");
+    if (!text || !*text || equals(text, "direct")) return LAM_OK;
+    return lam_fail(LAM_ERR_INVALID, "LAMINA_CONV=%.40s: can only be 'direct'; unset it for Winograd as well",
+                    text);
+}
+
+bool lam_cpu_conv_direct_only(void) {
+    const char *text = getenv("LAMINA_CONV");
+    return text && equals(text, "direct");
+}
+
 static bool applies(const struct lam_op *op, const char *choice) {
     if (equals(choice, "flipped")) return lam_cpu_conv_flipped_applies(op);
-    if (equals(choice, "winograd")) return lam_cpu_conv_winograd_applies(op);
+    if (equals(choice, "winograd")) return !lam_cpu_conv_direct_only() && lam_cpu_conv_winograd_applies(op);
     return equals(choice, "direct");
 }
 

@@ -1,4 +1,5 @@
-/* Convolutions by our own Winograd kernels: 3x3, stride 1, both sides C16, f32 or bf16.
+/* Convolutions by our own Winograd kernels: 3x3, stride 1, both sides in the blocked layout of the instruction
+ * set, f32 or bf16.
  *
  * Backward data is a forward pass with flipped weights (conv.c). The prepared weights, and the partial of a
  * weight gradient, are in the transformed domain, four times the plain size, up to where the caches end. */
@@ -113,16 +114,16 @@ bool lam_cpu_conv_winograd_applies(const struct lam_op *op) {
     bool plain_steps = a->groups == 1;
     for (int i = 0; i < 2; i++)
         plain_steps &= a->kernel[i] == 3 && a->stride[i] == 1 && a->dilation[i] == 1 && a->pad[i] <= 2;
-    return plain_steps && kernels()->forward && op->in[0].desc.layout == LAM_C16 &&
-           other->desc.layout == LAM_C16;
+    enum lam_layout blocked = lam_cpu_blocked_layout();
+    return plain_steps && op->in[0].desc.layout == blocked && other->desc.layout == blocked;
 }
 
 static void destroy(struct lam_kernel *kernel) {
     free(kernel);
 }
 
-static int blocks_of(int channels) {
-    return (channels + BLOCK - 1) / BLOCK;
+static int blocks_of(int channels, int block) {
+    return (channels + block - 1) / block;
 }
 
 static void fill_shape(struct winograd_kernel *k) {
@@ -132,8 +133,11 @@ static void fill_shape(struct winograd_kernel *k) {
     const int64_t *out = weights ? op->in[1].desc.shape.dim : op->out[0].desc.shape.dim;
     k->inputs = (int)in[1];
     k->outputs = (int)out[1];
-    k->shape = (struct lam_winograd_shape){.in_blocks = blocks_of(k->inputs),
-                                           .out_blocks = blocks_of(k->outputs),
+    int plane = lam_layout_block(op->in[0].desc.layout);
+    k->shape = (struct lam_winograd_shape){.in_blocks = blocks_of(k->inputs, BLOCK),
+                                           .out_blocks = blocks_of(k->outputs, BLOCK),
+                                           .in_planes = blocks_of(k->inputs, plane),
+                                           .out_planes = blocks_of(k->outputs, plane),
                                            .height = (int)in[2],
                                            .width = (int)in[3],
                                            .out_height = (int)out[2],

@@ -5,7 +5,7 @@
  * (slower, and describe() says so). Work is done by the caller's run_lanes at once: streams and events are
  * there for the contract and have nothing to wait for. */
 #include "base/log.h"
-#include "cpu/cpu_kernel.h"
+#include "cpu/conv.h"
 #include "cpu/lanes.h"
 #include "cpu/measure.h"
 #include "cpu/update.h"
@@ -113,12 +113,14 @@ static void describe_device(struct lam_backend_device *device, int cores, bool s
         snprintf(who, sizeof who, "%d lanes on %d core%s", lanes, cores, cores == 1 ? "" : "s");
     else
         snprintf(who, sizeof who, "%d core%s", lanes, lanes == 1 ? "" : "s");
-    snprintf(device->description, sizeof device->description, "%s of %s, %s%s%s", who, processor, isa, cache,
+    snprintf(device->description, sizeof device->description, "%s of %s, %s%s%s%s", who, processor, isa,
+             cache, lam_cpu_conv_direct_only() ? ", direct convolutions" : "",
              shared ? ", shared with other lanes" : "");
 }
 
 static lam_status cpu_device_open(const char *spec, struct lam_backend_device **device) {
     LAM_TRY(lam_cpu_isa_check());
+    LAM_TRY(lam_cpu_conv_check());
     int first = 0, last = 0, allowed[MAX_CORE + 1], cores[MAX_LANES];
     LAM_TRY(parse_spec(spec, &first, &last));
     int allowed_count = allowed_cores(allowed, MAX_CORE + 1);
@@ -267,7 +269,7 @@ static enum lam_layout cpu_layout(const struct lam_backend_device *device,
                                   const struct lam_tensor_desc *desc) {
     (void)device;
     if (desc->shape.rank != 4 || desc->shape.dim[1] < 16 || desc->dtype == LAM_U8) return LAM_PLAIN;
-    return lam_cpu_isa() == LAM_CPU_V4 ? LAM_C16 : LAM_C8;
+    return lam_cpu_blocked_layout();
 }
 
 static lam_status missing(const struct lam_op *op) {

@@ -31,6 +31,7 @@ const char *const *lam_cpu_choices_for(enum lam_op_kind kind);
 
 enum lam_cpu_isa { LAM_CPU_TOO_OLD, LAM_CPU_V3, LAM_CPU_V4 };
 enum lam_cpu_isa lam_cpu_isa(void); /* the best level of this processor; LAMINA_ISA=v3 lowers it, for tests */
+enum lam_layout lam_cpu_blocked_layout(void); /* of images with many channels: a vector for each pixel */
 /* LAM_ERR_UNSUPPORTED for a processor that is too old, LAM_ERR_INVALID for a LAMINA_ISA that cannot be. */
 lam_status lam_cpu_isa_check(void);
 

@@ -47,3 +47,7 @@ enum lam_cpu_isa lam_cpu_isa(void) {
     }
     return (enum lam_cpu_isa)isa;
 }
+
+enum lam_layout lam_cpu_blocked_layout(void) {
+    return lam_cpu_isa() == LAM_CPU_V4 ? LAM_C16 : LAM_C8;
+}

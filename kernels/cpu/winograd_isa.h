@@ -1,4 +1,4 @@
-/* Winograd convolution F(4x4, 3x3) on C16 tensors: the loops, per instruction set. winograd_isa.c explains.
+/* Winograd convolution F(4x4, 3x3) on C16 (v4) or C8 (v3) tensors: the loops, per instruction set. winograd_isa.c explains.
  */
 #ifndef LAM_CPU_WINOGRAD_ISA_H
 #define LAM_CPU_WINOGRAD_ISA_H
@@ -10,12 +10,14 @@
 enum {
     LAM_WINOGRAD_POINTS = 36, /* 6 x 6 products in a tile */
     LAM_WINOGRAD_TAPS = 9,    /* 3 x 3 weights */
-    LAM_WINOGRAD_BLOCK = 16,  /* channels in a vector */
+    LAM_WINOGRAD_BLOCK = 16,  /* channels that are multiplied together */
 };
 
-/* A convolution with stride 1 of `count` samples. Blocks are of 16 channels. */
+/* A convolution with stride 1 of `count` samples. */
 struct lam_winograd_shape {
-    int count, in_blocks, out_blocks;
+    int count;
+    int in_blocks, out_blocks; /* of 16 channels, whatever the tensors' layout */
+    int in_planes, out_planes; /* of the tensors: vectors of 16 or 8 channels */
     int height, width, out_height, out_width, pad[2];
     bool bf16;    /* the tensors; else f32 */
     bool compact; /* the weights or their gradient */
@@ -45,7 +47,6 @@ struct lam_winograd_kernels {
                          int begin, int end);
 };
 
-/* NULL members: not for this instruction set. */
 extern const struct lam_winograd_kernels lam_winograd_v3, lam_winograd_v4;
 
 /* Tiles that are worked on together, and the bytes of workspace that takes. */

@@ -27,6 +27,7 @@ static const char environment[] =
     "`~/.cache/lamina` |\n"
     "| `LAMINA_ISA` | `v3` takes the AVX2 kernels where the processor has AVX-512, for tests and "
     "comparisons; `v4` refuses to run on less than AVX-512 |\n"
+    "| `LAMINA_CONV` | `direct` takes no Winograd convolutions on the processor, for tests and comparisons |\n"
     "| `LAMINA_DATA` | for the tests alone: folder of real data sets |\n";
 
 LAM_COMMAND(options) {

@@ -442,6 +442,7 @@ case_messages() {
     refused 2 "classify-train: --data: /none: does not exist" "$t" --model resnet20 --data cifar10:/none
     refused 2 "classify-train: --val: /none: does not exist" "$t" $r --val cifar10:/none
     refused 2 "LAMINA_ISA=foo: is neither v3" env LAMINA_ISA=foo "$t" $r
+    refused 2 "LAMINA_CONV=fft: can only be 'direct'" env LAMINA_CONV=fft "$t" $r
     echo 'recipe = circle.ini' >circle.ini
     refused 2 "classify-train: circle.ini:1: circle.ini: names itself" "$t" --recipe circle.ini
     printf 'batch = 8\n[tuning]\n1 = nonsense\n\n2 = a = b\n' >tuning.ini

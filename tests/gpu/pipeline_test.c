@@ -176,7 +176,7 @@ static void evaluation(void **state) {
 
 int main(void) {
     /* Winograd's rounding, which is not direct convolution's, flips a ReLU of so small a network here and there. */
-    setenv("LAMINA_ISA", "v3", 1);
+    setenv("LAMINA_CONV", "direct", 1);
     struct lam_device *device;
     if (lam_device_open("cuda:0", 0, &device) != LAM_OK) {
         print_message("skipped: %s\n", lam_error_text());

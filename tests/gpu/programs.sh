@@ -2,7 +2,7 @@
 # The programs on GPUs, from outside: programs.sh CASE BIN_FOLDER. Emulated ones here: LD_LIBRARY_PATH names the emulator's folder.
 . "$(dirname "$0")/../faults/setup.sh"
 unset LAMINA_TEST_DEVICES
-export LAMINA_ISA=v3 # Winograd's rounding, which is not direct convolution's, flips a ReLU here and there
+export LAMINA_CONV=direct # Winograd's rounding, which is not direct convolution's, flips a ReLU here and there
 
 classify=(classify-train --model resnet20 --data shapes --image-size 16 --batch 16 --overfit-batch)
 detect=(detect-train --model retinanet-tiny --data shapes --image-size 64x64 --batch 4 --optimizer adamw --overfit-batch)

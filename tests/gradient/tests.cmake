@@ -11,4 +11,4 @@ endforeach()
 # A detector's losses over ten steps, with direct convolutions: the rounding of Winograd's, within bounds in each gradient above, grows
 # a thousandfold in so many steps.
 add_test(NAME gradient.parity_retinanet_steps COMMAND test_gradient_parity_retinanet --steps WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-set_tests_properties(gradient.parity_retinanet_steps PROPERTIES ENVIRONMENT LAMINA_ISA=v3)
+set_tests_properties(gradient.parity_retinanet_steps PROPERTIES ENVIRONMENT LAMINA_CONV=direct)
