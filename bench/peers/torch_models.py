@@ -280,6 +280,53 @@ def create_detector(name, classes, per_cell=9):
     return RetinaNet(units, widths, bottleneck, width, depth, levels, per_cell, classes)
 
 
+class EdsrUnit(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(width, width, 3, 1, 1), nn.Conv2d(width, width, 3, 1, 1)
+
+    def forward(self, x):
+        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
+
+
+class EdsrTail(nn.Module):
+    """The long skip, the upsampler, and the input, each pixel repeated, added to what it gives."""
+
+    def __init__(self, width, scale):
+        super().__init__()
+        self.steps = [2, 2] if scale == 4 else [scale]
+        self.conv = nn.Conv2d(width, width, 3, 1, 1)
+        for i, step in enumerate(self.steps):
+            self.add_module(f"up{i + 1}", nn.Conv2d(width, width * step**2, 3, 1, 1))
+        self.out = nn.Conv2d(width, 3, 3, 1, 1)
+        self.scale = scale
+
+    def forward(self, x, skip, image):
+        x = self.conv(x) + skip
+        for i, step in enumerate(self.steps):
+            x = F.pixel_shuffle(getattr(self, f"up{i + 1}")(x), step)
+        return self.out(x) + F.interpolate(image, scale_factor=self.scale, mode="nearest")
+
+
+class Edsr(nn.Module):
+    def __init__(self, width, units, scale):
+        super().__init__()
+        self.head = nn.ModuleDict({"conv": nn.Conv2d(3, width, 3, 1, 1)})
+        self.body = nn.Sequential(*(EdsrUnit(width) for _ in range(units)))
+        self.tail = EdsrTail(width, scale)
+
+    def forward(self, image):
+        skip = self.head["conv"](image)
+        return self.tail(self.body(skip), skip, image)
+
+
+EDSR = {"edsr-small": (32, 8), "edsr-baseline": (64, 16)}
+
+
+def create_sr(name, scale=2):
+    return Edsr(*EDSR[name], scale)
+
+
 def create(name, image_size=32, channels=3, classes=10):
     if name in CIFAR:
         return resnet(channels, classes, [CIFAR[name]] * 3, (16, 32, 64))

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Times a whole training step of PyTorch (forward, cross entropy, backward, optimizer; no data loading).
+"""Times a whole training step of PyTorch (forward, loss, backward, optimizer; no data loading).
 
     /usr/bin/python3 bench/peers/torch_step.py --model resnet32 --precision f32,bf16 --threads 2
 
@@ -68,12 +68,29 @@ def detector(args):
     return net, images, loss, optimizer
 
 
+def upscaler(args):
+    """Twice as large; --image-size is that of the small images."""
+    import torch
+    import torch.nn.functional as F
+    import torch_models
+
+    width, height = size_of(args.image_size or "48")
+    target = torch.rand(args.batch, 3, 2 * height, 2 * width)
+    loss = lambda image: F.l1_loss(image.float(), target)
+    optimizer = lambda parameters: torch.optim.Adam(parameters, 1e-4)
+    return torch_models.create_sr(args.model), torch.rand(args.batch, 3, height, width), loss, optimizer
+
+
+def task_of(model):
+    return detector if model.startswith("retinanet") else upscaler if model.startswith("edsr") else classifier
+
+
 def make_step(args):
     """A function that does one training step."""
     import torch
 
     torch.manual_seed(1)
-    net, images, loss, optimizer = (detector if args.model.startswith("retinanet") else classifier)(args)
+    net, images, loss, optimizer = task_of(args.model)(args)
     if args.precision == "bf16-pure":
         net, images = net.bfloat16(), images.bfloat16()
     if args.layout == "nhwc":
@@ -122,7 +139,7 @@ def measure(args):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="resnet32", help="resnet32, vit-tiny, retinanet-tiny, ...; a list")
+    parser.add_argument("--model", default="resnet32", help="resnet32, vit-tiny, retinanet-tiny, edsr-baseline, ...; a list")
     parser.add_argument("--precision", default="f32", help=", ".join(PRECISIONS) + "; a list")
     parser.add_argument("--layout", default="auto", help=", ".join(LAYOUTS) + ", auto; a list")
     parser.add_argument("--threads", default="2", help="a list")

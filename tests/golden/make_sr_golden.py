@@ -4,8 +4,8 @@
     /usr/bin/python3 tests/golden/make_sr_golden.py       (Debian's python3-torch; a minute)
 
 As make_golden.py does for classifiers: loss and every parameter's gradient of one batch in double precision, and the losses
-of the first 20 steps of Adam. The network is EDSR written as its paper has it, with the input's nearest upscaling added;
-weights and batches come from values.py: a batch's images are the large ones, every second pixel of them is the small one.
+of the first 20 steps of Adam. The network is the plain EDSR of bench/peers/torch_models.py, with the input's nearest upscaling
+added; weights and batches come from values.py: a batch's images are the large ones, every second pixel of them is the small one.
 
 The batch for the gradients is searched for: one where no input of a ReLU, and no difference from the target, comes
 near zero.
@@ -16,60 +16,27 @@ import os
 
 import numpy as np
 import torch
-from torch import nn
 import torch.nn.functional as F
 
 import values
-from make_golden import describe, digits, relative
+from make_golden import describe, digits, relative, torch_models
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CHANNELS, UNITS, SCALE, SIZE, CLASSES = 32, 8, 2, 32, 10
+MODEL, SCALE, SIZE, CLASSES = "edsr-small", 2, 32, 10
 STEPS, GRADIENT_BATCH, BATCH, LEARNING_RATE, CANDIDATES = 20, 1, 4, 1e-3, 200
-
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-
-    def forward(self, x):
-        y = self.conv1(x)
-        margins.append(y.detach().abs().min().item())
-        return x + self.conv2(F.relu(y))
-
-
-class Tail(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        self.up1 = nn.Conv2d(CHANNELS, CHANNELS * SCALE**2, 3, padding=1)
-        self.out = nn.Conv2d(CHANNELS, 3, 3, padding=1)
-
-    def forward(self, x, skip, image):
-        x = F.pixel_shuffle(self.up1(self.conv(x) + skip), SCALE)
-        return self.out(x) + F.interpolate(image, scale_factor=SCALE, mode="nearest")
-
-
-class Edsr(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.head = nn.ModuleDict({"conv": nn.Conv2d(3, CHANNELS, 3, padding=1)})
-        self.body = nn.ModuleList(Block() for _ in range(UNITS))
-        self.tail = Tail()
-
-    def forward(self, image):
-        x = skip = self.head["conv"](image)
-        for block in self.body:
-            x = block(x)
-        return self.tail(x, skip, image)
 
 
 margins = []
 
 
+def note_margin(module, inputs, output):
+    margins.append(output.detach().abs().min().item())
+
+
 def create(dtype):
-    net = Edsr()
+    net = torch_models.create_sr(MODEL, SCALE)
+    for unit in net.body:
+        unit.conv1.register_forward_hook(note_margin)
     with torch.no_grad():
         for key, p in net.named_parameters():
             shape = (p.shape[0], p.numel() // p.shape[0]) if p.dim() > 1 else tuple(p.shape)
@@ -122,7 +89,7 @@ def main():
     _, single = gradients(number, torch.float32)
     double_losses, single_losses = losses(torch.float64), losses(torch.float32)
     golden = {
-        "model": "edsr-small",
+        "model": MODEL,
         "scale": SCALE,
         "image_size": SIZE,
         "classes": CLASSES,
