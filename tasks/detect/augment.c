@@ -141,7 +141,7 @@ static void write_channel(const struct detect_augment *augment, const struct lam
     if (flip) first += (size_t)(part->width - 1) * (size_t)part->channels;
     for (int y = 0; y < part->height; y++) {
         const uint8_t *in = first + (size_t)y * (size_t)part->width * (size_t)part->channels;
-        float *out = plane + (size_t)(place->y0 + y) * (size_t)augment->width + place->x0;
+        float *out = plane + (size_t)(place->y0 + y) * (size_t)augment->fit.width + place->x0;
         for (int x = 0; x < part->width; x++) out[x] = table[in[x * step]];
     }
 }
@@ -153,7 +153,7 @@ static lam_status show(const struct detect_augment *augment, const struct lam_sa
     struct rectangle visible = common(window, view);
     LAM_TRY(resize_visible(&sample->image, view, &visible, &scratch->part));
     change_colours(&scratch->part, colours);
-    size_t plane = (size_t)augment->width * (size_t)augment->height;
+    size_t plane = (size_t)augment->fit.width * (size_t)augment->fit.height;
     for (int c = 0; c < 3; c++)
         write_channel(augment, &scratch->part, c, &visible, view->flip, planes + (size_t)c * plane);
     float min_share = augment->min_share > 0 ? augment->min_share : 0.25f;
@@ -180,8 +180,7 @@ static int scaled(int side, float scale) {
 
 static struct detect_view draw_view(const struct detect_augment *augment, const struct lam_image *image,
                                     const struct rectangle *window, struct lam_rng *rng) {
-    struct detect_view view =
-        detect_view_fit(image->width, image->height, augment->width, augment->height, augment->stretch);
+    struct detect_view view = detect_view_fit(&augment->fit, image->width, image->height);
     if (augment->scale_max > 0) {
         float range = augment->scale_max / augment->scale_min;
         float scale = augment->scale_min * powf(range, lam_rng_uniform(rng));
@@ -213,7 +212,7 @@ static lam_status show_randomly(const struct detect_augment *augment, const stru
 static lam_status show_mosaic(const struct detect_augment *augment, const struct lam_sample *sample,
                               const struct detect_source *others, struct lam_rng *rng,
                               struct detect_scratch *scratch, float *planes) {
-    int width = augment->width, height = augment->height;
+    int width = augment->fit.width, height = augment->fit.height;
     int x = width / 4 + (int)lam_rng_below(rng, (uint32_t)(width / 2 + 1));
     int y = height / 4 + (int)lam_rng_below(rng, (uint32_t)(height / 2 + 1));
     const struct rectangle windows[4] = {
@@ -234,10 +233,15 @@ static bool is_share(float x) {
 }
 
 lam_status detect_augment_check(const struct detect_augment *augment) {
-    int width = augment->width, height = augment->height;
+    int width = augment->fit.width, height = augment->fit.height;
     if (width < SMALLEST_INPUT || height < SMALLEST_INPUT || width > LARGEST_INPUT || height > LARGEST_INPUT)
         return lam_fail(LAM_ERR_INVALID, "an input of %d x %d pixels; each side must be in %d..%d", width,
                         height, SMALLEST_INPUT, LARGEST_INPUT);
+    int side = augment->fit.short_side;
+    if (side < 0 || side > LARGEST_INPUT || (side > 0 && augment->fit.stretch))
+        return lam_fail(LAM_ERR_INVALID,
+                        "a short side of %d pixels%s; it must be in 0..%d, and 0 for stretched images", side,
+                        augment->fit.stretch ? ", stretched" : "", LARGEST_INPUT);
     for (int c = 0; c < 3; c++)
         if (!(augment->deviation[c] > 0) || !isfinite(augment->deviation[c]) || !isfinite(augment->mean[c]))
             return lam_fail(LAM_ERR_INVALID, "channel %d cannot be normalised with mean %g, deviation %g", c,
@@ -258,7 +262,7 @@ lam_status detect_augment_check(const struct detect_augment *augment) {
 }
 
 static void clear(const struct detect_augment *augment, struct detect_scratch *scratch, float *planes) {
-    memset(planes, 0, 3 * (size_t)augment->width * (size_t)augment->height * sizeof *planes);
+    memset(planes, 0, 3 * (size_t)augment->fit.width * (size_t)augment->fit.height * sizeof *planes);
     scratch->boxes.count = 0;
 }
 
@@ -270,7 +274,7 @@ lam_status detect_augment_train(const struct detect_augment *augment, const stru
     bool possible = others && others->count > 0 && others->count <= UINT32_MAX && augment->mosaic > 0;
     if (possible && lam_rng_uniform(rng) < augment->mosaic)
         return show_mosaic(augment, sample, others, rng, scratch, planes);
-    const struct rectangle window = {0, 0, augment->width, augment->height};
+    const struct rectangle window = {0, 0, augment->fit.width, augment->fit.height};
     return show_randomly(augment, sample, &window, rng, scratch, planes);
 }
 
@@ -280,17 +284,16 @@ lam_status detect_augment_plain(const struct detect_augment *augment, const stru
     if (!sample->image.pixels)
         return lam_fail(LAM_ERR_INVALID, "an empty image cannot be shown to a network");
     clear(augment, scratch, planes);
-    *view = detect_view_fit(sample->image.width, sample->image.height, augment->width, augment->height,
-                            augment->stretch);
-    const struct rectangle window = {0, 0, augment->width, augment->height};
+    *view = detect_view_fit(&augment->fit, sample->image.width, sample->image.height);
+    const struct rectangle window = {0, 0, augment->fit.width, augment->fit.height};
     const struct colours same = {.saturation = 1, .value = 1};
     return show(augment, sample, view, &window, &same, scratch, planes);
 }
 
 lam_status detect_augment_picture(const struct detect_augment *augment, const float *planes,
                                   struct lam_image *picture) {
-    LAM_TRY(lam_image_alloc(picture, augment->width, augment->height, 3));
-    size_t count = (size_t)augment->width * (size_t)augment->height;
+    LAM_TRY(lam_image_alloc(picture, augment->fit.width, augment->fit.height, 3));
+    size_t count = (size_t)augment->fit.width * (size_t)augment->fit.height;
     for (size_t c = 0; c < 3; c++)
         for (size_t i = 0; i < count; i++) {
             float pixel = planes[c * count + i] * augment->deviation[c] + augment->mean[c];

@@ -1,7 +1,7 @@
 /* Samples of a detection set as the network sees them: planes of a fixed size, and the boxes that go with
  * them.
  *
- *     struct detect_augment augment = {.width = 320, .height = 240, .mean = ..., .deviation = ...,
+ *     struct detect_augment augment = {.fit = {.width = 320, .height = 240}, .mean = ..., .deviation = ...,
  *                                      .flip = 0.5f, .scale_min = 0.5f, .scale_max = 1.5f, .mosaic = 0.5f,
  *                                      .hue = 0.015f, .saturation = 0.7f, .value = 0.4f};
  *     struct detect_scratch scratch = {0};                                        // one a thread
@@ -16,8 +16,8 @@
  * al. 2020), else one. Each is resized to a random scale of the size that fits the input, mirrored, placed
  * at random (cut where it is larger than its place, with the mean colour around it where it is smaller), and
  * its colours are changed. The draws come from the stream in this order: mosaic, centre; then for each image
- * its number (but the first), scale, place, flip, colours. Evaluation: the whole image, letterboxed or
- * stretched.
+ * its number (but the first), scale, place, flip, colours. Evaluation: the whole image, as
+ * large as `fit` says.
  *
  * A gray image fills three channels, alpha is dropped. Errors: LAM_ERR_FORMAT as detect_box_check,
  * LAM_ERR_INVALID, LAM_ERR_NO_MEMORY, and what reading another sample gives.
@@ -30,9 +30,8 @@
 #include "tasks/detect/view.h"
 
 struct detect_augment {
-    int width, height;           /* of the input */
+    struct detect_fit fit;       /* the input, and how large images are in it */
     float mean[3], deviation[3]; /* y = (pixel / 255 - mean) / deviation */
-    bool stretch;                /* to the input's aspect; else the image's is kept */
     float flip;                  /* probability */
     float scale_min, scale_max;  /* of the fitting size, log-uniform; both 0 = 1 */
     float min_share; /* a box of which less than this share of its area remains is dropped; 0 = 0.25 */

@@ -22,6 +22,10 @@ static const struct lam_option options[] = {
         .help = "what the network sees, one number for a square; images keep their shape in it; else "
                 "320x320, or the "
                 "set's own size where that is smaller"),
+    ROW("short-side", INT, short_side, "0", GROUP, LAM_RANGE(0, 4096), .placeholder = "PIXELS",
+        .help = "resize images so that their shorter side has so many pixels, less where --image-size cannot "
+                "hold "
+                "that; 0 = as large as fits. Without --image-size that is a square of 5/3 of it"),
     ROW("stretch", BOOL, stretch, "no", GROUP, .help = "stretch images to --image-size instead"),
     ROW("flip", NUMBER, flip, "0.5", GROUP, LAM_RANGE(0, 1), .help = "share of images that are mirrored"),
     ROW("scale-min", NUMBER, scale_min, "0.8", GROUP, LAM_RANGE(0.05, 20),
@@ -78,6 +82,12 @@ static lam_status check(const struct lam_config *config, const void *own) {
     if (c->scale_min > c->scale_max)
         return lam_fail(LAM_ERR_INVALID, "--scale-min %g is above --scale-max %g", c->scale_min,
                         c->scale_max);
+    if (c->short_side > 0 && c->stretch)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--short-side keeps the shape of images, --stretch does not: leave one out");
+    if (c->short_side > 0 && c->short_side < SMALLEST_SIDE)
+        return lam_fail(LAM_ERR_INVALID, "--short-side %lld: at least %d, or 0 for as large as fits",
+                        (long long)c->short_side, SMALLEST_SIDE);
     if (c->negative > c->positive)
         return lam_fail(LAM_ERR_INVALID, "--negative-iou %g is above --positive-iou %g", c->negative,
                         c->positive);
@@ -86,6 +96,13 @@ static lam_status check(const struct lam_config *config, const void *own) {
 }
 
 /* ---- data ---- */
+
+struct detect_fit detect_fit_of(const struct detect *d) {
+    return (struct detect_fit){.width = d->width,
+                               .height = d->height,
+                               .short_side = (int)d->own->short_side,
+                               .stretch = d->own->stretch};
+}
 
 static const struct lam_dataset_options asked = {.content = LAM_CONTENT_BOXES};
 
@@ -123,6 +140,11 @@ static lam_status parse_size(struct detect *d) {
 static lam_status choose_size(struct detect *d, const struct lam_dataset *set) {
     enum { USUAL = 320 };
     if (*d->own->image_size) return parse_size(d);
+    if (d->own->short_side > 0) { /* as 1333 for 800, whole strides of 32 */
+        int side = (int)(d->own->short_side * 5 / 3 + 31) / 32 * 32;
+        d->width = d->height = side < LARGEST_SIDE ? side : LARGEST_SIDE;
+        return LAM_OK;
+    }
     d->width = set->width >= SMALLEST_SIDE && set->width < USUAL ? set->width : USUAL;
     d->height = set->height >= SMALLEST_SIDE && set->height < USUAL ? set->height : USUAL;
     return LAM_OK;
@@ -148,7 +170,8 @@ static lam_status add_boxes(const struct detect *d, int64_t index, struct lam_sa
                             struct boxes *boxes) {
     int width, height;
     LAM_TRY(lam_dataset_read_boxes(d->train, index, sample, &width, &height));
-    struct detect_view view = detect_view_fit(width, height, d->width, d->height, d->own->stretch);
+    struct detect_fit fit = detect_fit_of(d);
+    struct detect_view view = detect_view_fit(&fit, width, height);
     for (int i = 0; i < sample->box_count; i++) {
         if (boxes->count == boxes->room) {
             int64_t room = boxes->room ? 2 * boxes->room : 1024;
@@ -336,7 +359,7 @@ static lam_status open_for_use(struct detect *d, const struct lam_checkpoint *fr
 
 static lam_status set_augment(struct detect *d) {
     const struct detect_config *own = d->own;
-    d->plain = (struct detect_augment){.width = d->width, .height = d->height, .stretch = own->stretch};
+    d->plain = (struct detect_augment){.fit = detect_fit_of(d)};
     memcpy(d->plain.mean, d->mean, sizeof d->mean);
     memcpy(d->plain.deviation, d->deviation, sizeof d->deviation);
     d->augment = d->plain;

@@ -17,6 +17,7 @@ enum detect_box_loss { DETECT_GIOU, DETECT_SMOOTH_L1 };
 struct detect_config {
     char *image_size, *anchors;
     bool stretch, force_best;
+    int64_t short_side;
     double flip, scale_min, scale_max, hue, saturation, value, mosaic;
     int64_t head_width, head_depth, local_depth, anchor_sizes;
     int box_loss; /* enum detect_box_loss */
@@ -73,6 +74,9 @@ struct detect {
     struct detect_shown *shown;
     int shown_count, shown_capacity;
 };
+
+/* detect.c: how images are fitted into the input. */
+struct detect_fit detect_fit_of(const struct detect *d);
 
 /* network.c */
 lam_status detect_make_network(struct detect *d);

@@ -31,7 +31,8 @@ static lam_status read_outputs(struct detect *d, const struct lam_block *block) 
 
 static lam_status decode(struct detect *d, int row, int width, int height, struct detect_list *found) {
     size_t anchors = (size_t)d->anchors.count;
-    struct detect_view view = detect_view_fit(width, height, d->width, d->height, d->own->stretch);
+    struct detect_fit fit = detect_fit_of(d);
+    struct detect_view view = detect_view_fit(&fit, width, height);
     struct detect_decode_options options = DETECT_DECODE_DEFAULTS;
     options.conf = (float)d->own->conf;
     options.iou = (float)d->own->iou;

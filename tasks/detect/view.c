@@ -7,20 +7,27 @@ static int scaled(int side, int to, int from) {
     return result < 1 ? 1 : result;
 }
 
-struct detect_view detect_view_fit(int image_width, int image_height, int input_width, int input_height,
-                                   bool stretch) {
-    struct detect_view view = {.image_width = image_width,
-                               .image_height = image_height,
-                               .width = input_width,
-                               .height = input_height};
-    if (!stretch) {
-        if ((int64_t)image_width * input_height >= (int64_t)image_height * input_width)
-            view.height = scaled(image_height, input_width, image_width);
-        else
-            view.width = scaled(image_width, input_height, image_height);
+/* The side that the input limits is found first; the other one follows. */
+static void keep_aspect(const struct detect_fit *fit, struct detect_view *view) {
+    int64_t across = (int64_t)view->image_width * fit->height,
+            down = (int64_t)view->image_height * fit->width;
+    bool wide = across >= down; /* the input's width limits */
+    int limit = wide ? fit->width : fit->height, side = wide ? view->image_width : view->image_height;
+    int shorter = view->image_width < view->image_height ? view->image_width : view->image_height;
+    if (fit->short_side > 0) {
+        int asked = scaled(side, fit->short_side, shorter);
+        if (asked < limit) limit = asked;
     }
-    view.x = (input_width - view.width) / 2;
-    view.y = (input_height - view.height) / 2;
+    view->width = wide ? limit : scaled(view->image_width, limit, view->image_height);
+    view->height = wide ? scaled(view->image_height, limit, view->image_width) : limit;
+}
+
+struct detect_view detect_view_fit(const struct detect_fit *fit, int image_width, int image_height) {
+    struct detect_view view = {
+        .image_width = image_width, .image_height = image_height, .width = fit->width, .height = fit->height};
+    if (!fit->stretch) keep_aspect(fit, &view);
+    view.x = (fit->width - view.width) / 2;
+    view.y = (fit->height - view.height) / 2;
     return view;
 }
 

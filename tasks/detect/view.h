@@ -1,7 +1,8 @@
 /* How an image lies in the network's input: resized to a whole number of pixels, perhaps mirrored, and
  * placed at an offset, which may leave parts of it outside.
  *
- *     struct detect_view view = detect_view_fit(640, 480, 320, 320, false);   // 320 x 240 at (0, 40)
+ *     struct detect_fit fit = {.width = 320, .height = 320};
+ *     struct detect_view view = detect_view_fit(&fit, 640, 480);   // 320 x 240 at (0, 40)
  *     detect_view_box(&view, box);          // from the image's pixels to the input's
  *     detect_view_box_back(&view, box);     // and back
  */
@@ -17,10 +18,16 @@ struct detect_view {
     bool flip;                     /* mirrored left to right, before it is placed */
 };
 
-/* The whole image in the middle of the input, as large as fits with its aspect kept (letterbox), or
- * `stretch`ed to all of it. All sizes are at least 1. */
-struct detect_view detect_view_fit(int image_width, int image_height, int input_width, int input_height,
-                                   bool stretch);
+/* How whole images are fitted into the input. */
+struct detect_fit {
+    int width, height; /* of the input */
+    int short_side; /* 0: as large as fits (letterbox); else so that the image's shorter side has so many pixels, or as
+                          large as fits if that is less */
+    bool stretch; /* to all of the input; else the image's aspect is kept */
+};
+
+/* The whole image in the middle of the input. All sizes are at least 1. */
+struct detect_view detect_view_fit(const struct detect_fit *fit, int image_width, int image_height);
 
 /* Corners (x0, y0, x1, y1), in place. x0 stays the left one when the view mirrors. */
 void detect_view_box(const struct detect_view *view, float box[4]);

@@ -165,6 +165,8 @@ case_bad_input() {
     refused "--image-size '7'" "${t[@]}" --image-size 7
     refused "--image-size '64x'" "${t[@]}" --image-size 64x
     refused "--image-size '5000'" "${t[@]}" --image-size 5000
+    refused "--short-side keeps the shape" "${t[@]}" --short-side 64 --stretch
+    refused "--short-side 7: at least 32" "${t[@]}" --short-side 7
     refused "did you mean retinanet-tiny" "${t[@]}" --model retinanet-tinny
     refused "'resnet18': no such network" "${t[@]}" --model resnet18
     refused "blocks" "${t[@]}" --method dgl --blocks 40

@@ -249,7 +249,8 @@ static void decoding_is_what_the_steps_give(void **state) {
         options.top_level = n % 4 == 0 ? 0 : n % 4 == 1 ? 1 : 25;
         options.top = n % 3 == 0 ? 30 : 0;
         options.max_det = n % 5 == 0 ? 7 : 0;
-        struct detect_view view = detect_view_fit(200, n % 2 ? 100 : 300, 64, 48, n % 3 == 1);
+        const struct detect_fit fit = {.width = 64, .height = 48, .stretch = n % 3 == 1};
+        struct detect_view view = detect_view_fit(&fit, 200, n % 2 ? 100 : 300);
         view.flip = n % 7 == 0;
         decode_plainly(&options, &o, &view, &want);
         must(detect_decode(&options, &o.anchors, o.logits, o.deltas, CLASSES, &view, &got));
@@ -275,7 +276,8 @@ static void targets_decode_to_the_objects(void **state) {
     enum { N = sizeof objects / sizeof objects[0] };
     for (int flip = 0; flip < 2; flip++) {
         struct outputs o = make_outputs(320, 320, 5, -6);
-        struct detect_view view = detect_view_fit(640, 480, 320, 320, false);
+        const struct detect_fit fit = {.width = 320, .height = 320};
+        struct detect_view view = detect_view_fit(&fit, 640, 480);
         view.flip = flip;
         struct lam_box boxes[N];
         for (int i = 0; i < N; i++) {
@@ -319,7 +321,8 @@ static void what_is_not_finite_is_not_found(void **state) {
     (void)state;
     struct outputs o = make_outputs(64, 48, 3, -9);
     struct detect_decode_options options = DETECT_DECODE_DEFAULTS;
-    struct detect_view view = detect_view_fit(64, 48, 64, 48, false);
+    const struct detect_fit fit = {.width = 64, .height = 48};
+    struct detect_view view = detect_view_fit(&fit, 64, 48);
     struct detect_list found = {0};
     const int middle = (3 * 8 + 4) * 9 + 4;
     must(detect_decode(&options, &o.anchors, o.logits, o.deltas, CLASSES, &view, &found));

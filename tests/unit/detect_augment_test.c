@@ -22,12 +22,13 @@ static void refused(lam_status status, lam_status expected, const char *part) {
 }
 
 static struct detect_augment make_augment(int width, int height) {
-    return (struct detect_augment){
-        .width = width, .height = height, .mean = {.49f, .48f, .45f}, .deviation = {.25f, .24f, .26f}};
+    return (struct detect_augment){.fit = {.width = width, .height = height},
+                                   .mean = {.49f, .48f, .45f},
+                                   .deviation = {.25f, .24f, .26f}};
 }
 
 static float *make_planes(const struct detect_augment *a) {
-    return malloc(3 * sizeof(float) * (size_t)(a->width * a->height));
+    return malloc(3 * sizeof(float) * (size_t)(a->fit.width * a->fit.height));
 }
 
 static void free_sample(struct lam_sample *sample) {
@@ -52,19 +53,32 @@ static struct lam_sample paint(int width, int height, const uint8_t colour[3], i
 static void a_view_fits_the_input(void **state) {
     (void)state;
     static const struct {
-        int image[2], input[2], size[2], at[2];
-    } cases[] = {{{640, 480}, {320, 240}, {320, 240}, {0, 0}},  {{640, 480}, {320, 320}, {320, 240}, {0, 40}},
-                 {{480, 640}, {320, 240}, {180, 240}, {70, 0}}, {{100, 50}, {301, 301}, {301, 151}, {0, 75}},
-                 {{1, 5000}, {64, 64}, {1, 64}, {31, 0}},       {{1, 1}, {32, 16}, {16, 16}, {8, 0}}};
+        int image[2], input[2], short_side, size[2], at[2];
+    } cases[] = {
+        {{640, 480}, {320, 240}, 0, {320, 240}, {0, 0}},
+        {{640, 480}, {320, 320}, 0, {320, 240}, {0, 40}},
+        {{480, 640}, {320, 240}, 0, {180, 240}, {70, 0}},
+        {{100, 50}, {301, 301}, 0, {301, 151}, {0, 75}},
+        {{1, 5000}, {64, 64}, 0, {1, 64}, {31, 0}},
+        {{1, 1}, {32, 16}, 0, {16, 16}, {8, 0}},
+        /* a short side of 800 in 1344: reached, reached by enlarging, and less where the long side is too long */
+        {{1000, 1600}, {1344, 1344}, 800, {800, 1280}, {272, 32}},
+        {{100, 100}, {1344, 1344}, 800, {800, 800}, {272, 272}},
+        {{640, 320}, {1344, 1344}, 800, {1344, 672}, {0, 336}},
+        {{480, 640}, {640, 480}, 400, {360, 480}, {140, 0}},
+        {{640, 480}, {640, 480}, 300, {400, 300}, {120, 90}},
+    };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
-        struct detect_view v = detect_view_fit(cases[k].image[0], cases[k].image[1], cases[k].input[0],
-                                               cases[k].input[1], false);
+        struct detect_fit fit = {
+            .width = cases[k].input[0], .height = cases[k].input[1], .short_side = cases[k].short_side};
+        struct detect_view v = detect_view_fit(&fit, cases[k].image[0], cases[k].image[1]);
         assert_int_equal(v.width, cases[k].size[0]);
         assert_int_equal(v.height, cases[k].size[1]);
         assert_int_equal(v.x, cases[k].at[0]);
         assert_int_equal(v.y, cases[k].at[1]);
-        v = detect_view_fit(cases[k].image[0], cases[k].image[1], cases[k].input[0], cases[k].input[1], true);
-        assert_true(v.width == cases[k].input[0] && v.height == cases[k].input[1] && v.x == 0 && v.y == 0);
+        fit = (struct detect_fit){.width = fit.width, .height = fit.height, .stretch = true};
+        v = detect_view_fit(&fit, cases[k].image[0], cases[k].image[1]);
+        assert_true(v.width == fit.width && v.height == fit.height && v.x == 0 && v.y == 0);
     }
 }
 
@@ -110,7 +124,7 @@ static void plain_is_the_resized_image_in_the_middle(void **state) {
         struct lam_image resized = {0};
         struct detect_scratch scratch = {0};
         struct detect_augment a = make_augment(c[2], c[3]);
-        a.stretch = k & 1;
+        a.fit.stretch = k & 1;
         a.flip = a.mosaic = a.value = 1; /* nothing of it in evaluation */
         must(lam_image_alloc(&sample.image, c[0], c[1], c[4]));
         for (int i = 0; i < c[0] * c[1] * c[4]; i++) sample.image.pixels[i] = (uint8_t)(i * 73 + i / 5);
@@ -119,15 +133,15 @@ static void plain_is_the_resized_image_in_the_middle(void **state) {
         must(detect_augment_plain(&a, &sample, &scratch, planes, &v));
         must(lam_image_resize(&sample.image, v.width, v.height, &resized));
         for (int p = 0; p < 3; p++)
-            for (int y = 0; y < a.height; y++)
-                for (int x = 0; x < a.width; x++) {
+            for (int y = 0; y < a.fit.height; y++)
+                for (int x = 0; x < a.fit.width; x++) {
                     float want = 0;
                     int sx = x - v.x, sy = y - v.y;
                     if (sx >= 0 && sy >= 0 && sx < v.width && sy < v.height)
                         want = (resized.pixels[(sy * v.width + sx) * c[4] + (c[4] >= 3 ? p : 0)] / 255.0f -
                                 a.mean[p]) /
                                a.deviation[p];
-                    assert_true(fabsf(planes[(p * a.height + y) * a.width + x] - want) < 2e-6f);
+                    assert_true(fabsf(planes[(p * a.fit.height + y) * a.fit.width + x] - want) < 2e-6f);
                 }
         assert_int_equal(scratch.boxes.count, 0);
         free(planes);
@@ -193,7 +207,7 @@ static void one_image_keeps_its_box_on_its_pixels(void **state) {
         struct detect_augment a = make_augment(i % 2 ? 80 : 96, i % 2 ? 80 : 72);
         for (int c = 0; c < 3; c++) a.mean[c] = 60.0f / 255; /* the ground is the padding */
         a.flip = 0.5f;
-        a.stretch = i % 3 == 0;
+        a.fit.stretch = i % 3 == 0;
         if (i % 4) a.scale_min = 0.5f, a.scale_max = 2;
         float *planes = make_planes(&a);
         struct lam_rng rng = lam_rng_make(5, LAM_RNG_AUGMENT, 0, (uint64_t)i);
@@ -212,7 +226,7 @@ static void one_image_keeps_its_box_on_its_pixels(void **state) {
         assert_true(box.crowd);
         assert_on_pixels(&box, &picture, red);
         seen++;
-        cut += box.x0 == 0 || box.x1 == a.width;
+        cut += box.x0 == 0 || box.x1 == a.fit.width;
         least = fminf(least, box.y1 - box.y0);
         greatest = fmaxf(greatest, box.y1 - box.y0);
     }
@@ -366,7 +380,7 @@ static void the_same_stream_gives_the_same_sample(void **state) {
     a.flip = a.mosaic = 0.5f, a.scale_min = 0.4f, a.scale_max = 1.5f;
     a.hue = 0.1f, a.saturation = a.value = 0.5f;
     float *first = make_planes(&a), *second = make_planes(&a);
-    size_t bytes = 3 * sizeof(float) * (size_t)(a.width * a.height);
+    size_t bytes = 3 * sizeof(float) * (size_t)(a.fit.width * a.fit.height);
     int differ = 0;
     for (int i = 0; i < 60; i++) {
         struct lam_rng rng = lam_rng_make(8, LAM_RNG_AUGMENT, 2, (uint64_t)i), same = rng;
@@ -551,16 +565,17 @@ static void what_makes_no_sense_is_refused(void **state) {
     (void)state;
     struct lam_sample sample = paint(20, 20, red, 2, 2, 9, 9, 0), empty = {0};
     struct detect_scratch scratch = {0};
-    struct detect_augment good = make_augment(16, 16), bad[14];
+    struct detect_augment good = make_augment(16, 16), bad[15];
     struct detect_view view;
     float *planes = make_planes(&good);
     must(detect_augment_plain(&good, &sample, &scratch, planes, &view));
-    static const char *const says[14] = {"4 x 16",     "16 x 100000",   "channel 1", "channel 2", "flip 1.5",
-                                         "mosaic -",   "min_share 2",   "from 0 to", "from 2 to", "to 100",
-                                         "hue by 0.7", "saturation by", "value by",  "nan"};
-    for (int i = 0; i < 14; i++) bad[i] = good;
-    bad[0].width = 4;
-    bad[1].height = 100000;
+    static const char *const says[15] = {"4 x 16",    "16 x 100000", "channel 1",   "channel 2",
+                                         "flip 1.5",  "mosaic -",    "min_share 2", "from 0 to",
+                                         "from 2 to", "to 100",      "hue by 0.7",  "saturation by",
+                                         "value by",  "nan",         "stretched"};
+    for (int i = 0; i < 15; i++) bad[i] = good;
+    bad[0].fit.width = 4;
+    bad[1].fit.height = 100000;
     bad[2].deviation[1] = 0;
     bad[3].mean[2] = NAN;
     bad[4].flip = 1.5f;
@@ -573,8 +588,9 @@ static void what_makes_no_sense_is_refused(void **state) {
     bad[11].saturation = 2;
     bad[12].value = NAN;
     bad[13].flip = NAN;
+    bad[14].fit.short_side = 12, bad[14].fit.stretch = true;
     struct lam_rng rng = lam_rng_make(13, LAM_RNG_AUGMENT, 0, 0);
-    for (int i = 0; i < 14; i++) {
+    for (int i = 0; i < 15; i++) {
         refused(detect_augment_check(&bad[i]), LAM_ERR_INVALID, says[i]);
         refused(detect_augment_train(&bad[i], &sample, NULL, &rng, &scratch, planes), LAM_ERR_INVALID,
                 says[i]);
