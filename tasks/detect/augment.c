@@ -127,20 +127,22 @@ static struct rectangle common(const struct rectangle *window, const struct dete
 static lam_status resize_visible(const struct lam_image *image, const struct detect_view *view,
                                  const struct rectangle *visible, struct lam_image *part) {
     int x = visible->x0 - view->x, width = visible->x1 - visible->x0;
+    int y = visible->y0 - view->y, height = visible->y1 - visible->y0;
     if (view->flip) x = view->width - x - width;
-    return lam_image_resize_part(image, view->width, view->height, x, visible->y0 - view->y, width,
-                                 visible->y1 - visible->y0, part);
+    if (view->flip_vertical) y = view->height - y - height;
+    return lam_image_resize_part(image, view->width, view->height, x, y, width, height, part);
 }
 
 static void write_channel(const struct detect_augment *augment, const struct lam_image *part, int channel,
-                          const struct rectangle *place, bool flip, float *plane) {
+                          const struct rectangle *place, const struct detect_view *view, float *plane) {
     float table[256], mean = augment->mean[channel], deviation = augment->deviation[channel];
     for (int v = 0; v < 256; v++) table[v] = ((float)v / 255 - mean) / deviation;
-    int step = flip ? -part->channels : part->channels;
+    int step = view->flip ? -part->channels : part->channels;
     const uint8_t *first = part->pixels + (part->channels >= 3 ? channel : 0);
-    if (flip) first += (size_t)(part->width - 1) * (size_t)part->channels;
+    if (view->flip) first += (size_t)(part->width - 1) * (size_t)part->channels;
     for (int y = 0; y < part->height; y++) {
-        const uint8_t *in = first + (size_t)y * (size_t)part->width * (size_t)part->channels;
+        int row = view->flip_vertical ? part->height - 1 - y : y;
+        const uint8_t *in = first + (size_t)row * (size_t)part->width * (size_t)part->channels;
         float *out = plane + (size_t)(place->y0 + y) * (size_t)augment->fit.width + place->x0;
         for (int x = 0; x < part->width; x++) out[x] = table[in[x * step]];
     }
@@ -155,7 +157,7 @@ static lam_status show(const struct detect_augment *augment, const struct lam_sa
     change_colours(&scratch->part, colours);
     size_t plane = (size_t)augment->fit.width * (size_t)augment->fit.height;
     for (int c = 0; c < 3; c++)
-        write_channel(augment, &scratch->part, c, &visible, view->flip, planes + (size_t)c * plane);
+        write_channel(augment, &scratch->part, c, &visible, view, planes + (size_t)c * plane);
     float min_share = augment->min_share > 0 ? augment->min_share : 0.25f;
     for (int i = 0; i < sample->box_count; i++) {
         LAM_TRY(detect_box_check(&sample->boxes[i], i));
@@ -190,6 +192,7 @@ static struct detect_view draw_view(const struct detect_augment *augment, const 
     view.x = draw_place(rng, window->x0, window->x1, view.width);
     view.y = draw_place(rng, window->y0, window->y1, view.height);
     view.flip = lam_rng_uniform(rng) < augment->flip;
+    if (augment->flip_vertical > 0) view.flip_vertical = lam_rng_uniform(rng) < augment->flip_vertical;
     return view;
 }
 
@@ -250,9 +253,12 @@ lam_status detect_augment_check(const struct detect_augment *augment) {
     if (!(low == 0 && high == 0) && !(low >= 0.01f && low <= high && high <= 16))
         return lam_fail(LAM_ERR_INVALID, "random scales from %g to %g; they must rise within 0.01..16",
                         (double)low, (double)high);
-    if (!is_share(augment->flip) || !is_share(augment->mosaic) || !is_share(augment->min_share))
-        return lam_fail(LAM_ERR_INVALID, "flip %g, mosaic %g and min_share %g must each be in 0..1",
-                        (double)augment->flip, (double)augment->mosaic, (double)augment->min_share);
+    if (!is_share(augment->flip) || !is_share(augment->flip_vertical) || !is_share(augment->mosaic) ||
+        !is_share(augment->min_share))
+        return lam_fail(LAM_ERR_INVALID,
+                        "flip %g, vertical flip %g, mosaic %g and min_share %g must each be in 0..1",
+                        (double)augment->flip, (double)augment->flip_vertical, (double)augment->mosaic,
+                        (double)augment->min_share);
     if (!(augment->hue >= 0 && augment->hue <= 0.5f) || !is_share(augment->saturation) ||
         !is_share(augment->value))
         return lam_fail(LAM_ERR_INVALID,

@@ -16,7 +16,8 @@
  * al. 2020), else one. Each is resized to a random scale of the size that fits the input, mirrored, placed
  * at random (cut where it is larger than its place, with the mean colour around it where it is smaller), and
  * its colours are changed. The draws come from the stream in this order: mosaic, centre; then for each image
- * its number (but the first), scale, place, flip, colours. Evaluation: the whole image, as
+ * its number (but the first), scale, place, flips (the
+ * vertical one if there are any), colours. Evaluation: the whole image, as
  * large as `fit` says.
  *
  * A gray image fills three channels, alpha is dropped. Errors: LAM_ERR_FORMAT as detect_box_check,
@@ -32,7 +33,7 @@
 struct detect_augment {
     struct detect_fit fit;       /* the input, and how large images are in it */
     float mean[3], deviation[3]; /* y = (pixel / 255 - mean) / deviation */
-    float flip;                  /* probability */
+    float flip, flip_vertical;   /* probabilities: left to right, top to bottom */
     float scale_min, scale_max;  /* of the fitting size, log-uniform; both 0 = 1 */
     float min_share; /* a box of which less than this share of its area remains is dropped; 0 = 0.25 */
     float hue;       /* greatest turn, in circles: 0..0.5 */

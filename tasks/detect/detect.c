@@ -28,6 +28,8 @@ static const struct lam_option options[] = {
                 "that; 0 = as large as fits. Without --image-size that is a square of 5/3 of it"),
     ROW("stretch", BOOL, stretch, "no", GROUP, .help = "stretch images to --image-size instead"),
     ROW("flip", NUMBER, flip, "0.5", GROUP, LAM_RANGE(0, 1), .help = "share of images that are mirrored"),
+    ROW("flip-vertical", NUMBER, flip_vertical, "0", GROUP, LAM_RANGE(0, 1),
+        .help = "share of images that are turned upside down, for views from above or through a microscope"),
     ROW("scale-min", NUMBER, scale_min, "0.8", GROUP, LAM_RANGE(0.05, 20),
         .help = "training: images are resized to between this"),
     ROW("scale-max", NUMBER, scale_max, "1.25", GROUP, LAM_RANGE(0.05, 20),
@@ -364,6 +366,7 @@ static lam_status set_augment(struct detect *d) {
     memcpy(d->plain.deviation, d->deviation, sizeof d->deviation);
     d->augment = d->plain;
     d->augment.flip = (float)own->flip;
+    d->augment.flip_vertical = (float)own->flip_vertical;
     d->augment.scale_min = (float)own->scale_min;
     d->augment.scale_max = (float)own->scale_max;
     d->augment.hue = (float)own->hue;

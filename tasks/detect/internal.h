@@ -18,7 +18,7 @@ struct detect_config {
     char *image_size, *anchors;
     bool stretch, force_best;
     int64_t short_side;
-    double flip, scale_min, scale_max, hue, saturation, value, mosaic;
+    double flip, flip_vertical, scale_min, scale_max, hue, saturation, value, mosaic;
     int64_t head_width, head_depth, local_depth, anchor_sizes;
     int box_loss; /* enum detect_box_loss */
     double box_weight, focal_alpha, focal_gamma, positive, negative;

@@ -42,6 +42,7 @@ void detect_view_box(const struct detect_view *view, float box[4]) {
     float across = (float)view->width / (float)view->image_width;
     float down = (float)view->height / (float)view->image_height;
     if (view->flip) mirror(&box[0], &box[2], (float)view->image_width);
+    if (view->flip_vertical) mirror(&box[1], &box[3], (float)view->image_height);
     for (int i = 0; i < 4; i += 2) {
         box[i] = box[i] * across + (float)view->x;
         box[i + 1] = box[i + 1] * down + (float)view->y;
@@ -56,4 +57,5 @@ void detect_view_box_back(const struct detect_view *view, float box[4]) {
         box[i + 1] = (box[i + 1] - (float)view->y) * down;
     }
     if (view->flip) mirror(&box[0], &box[2], (float)view->image_width);
+    if (view->flip_vertical) mirror(&box[1], &box[3], (float)view->image_height);
 }

@@ -15,7 +15,7 @@ struct detect_view {
     int image_width, image_height; /* of the original image */
     int width, height;             /* that it is resized to */
     int x, y;                      /* where its top left corner then lies in the input */
-    bool flip;                     /* mirrored left to right, before it is placed */
+    bool flip, flip_vertical;      /* mirrored left to right, top to bottom, before it is placed */
 };
 
 /* How whole images are fitted into the input. */
@@ -29,7 +29,7 @@ struct detect_fit {
 /* The whole image in the middle of the input. All sizes are at least 1. */
 struct detect_view detect_view_fit(const struct detect_fit *fit, int image_width, int image_height);
 
-/* Corners (x0, y0, x1, y1), in place. x0 stays the left one when the view mirrors. */
+/* Corners (x0, y0, x1, y1), in place. (x0, y0) stays the top left one when the view mirrors. */
 void detect_view_box(const struct detect_view *view, float box[4]);
 void detect_view_box_back(const struct detect_view *view, float box[4]);
 

@@ -92,7 +92,8 @@ static void a_view_leads_there_and_back(void **state) {
                                 .height = 1 + (int)lam_rng_below(&rng, 900),
                                 .x = (int)lam_rng_below(&rng, 400) - 200,
                                 .y = (int)lam_rng_below(&rng, 400) - 200,
-                                .flip = i & 1};
+                                .flip = i & 1,
+                                .flip_vertical = i & 2};
         float x = lam_rng_uniform(&rng), y = lam_rng_uniform(&rng);
         float wide = (float)v.image_width, high = (float)v.image_height;
         const float box[4] = {x * wide, y * high, (x + 0.1f) * wide, (y + 0.2f) * high};
@@ -102,7 +103,8 @@ static void a_view_leads_there_and_back(void **state) {
         assert_true(there[2] > there[0] && there[3] > there[1]);
         float left = v.flip ? 1 - x - 0.1f : x;
         assert_true(fabsf(there[0] - ((float)v.x + left * (float)v.width)) < 1e-2f);
-        assert_true(fabsf(there[3] - ((float)v.y + (y + 0.2f) * (float)v.height)) < 1e-2f);
+        float lower = v.flip_vertical ? 1 - y : y + 0.2f;
+        assert_true(fabsf(there[3] - ((float)v.y + lower * (float)v.height)) < 1e-2f);
         memcpy(back, there, sizeof back);
         detect_view_box_back(&v, back);
         for (int k = 0; k < 4; k++) assert_true(fabsf(back[k] - box[k]) < 2e-3f * (1 + fabsf(box[k])) + 0.1f);
@@ -207,6 +209,7 @@ static void one_image_keeps_its_box_on_its_pixels(void **state) {
         struct detect_augment a = make_augment(i % 2 ? 80 : 96, i % 2 ? 80 : 72);
         for (int c = 0; c < 3; c++) a.mean[c] = 60.0f / 255; /* the ground is the padding */
         a.flip = 0.5f;
+        a.flip_vertical = i % 2 ? 0.5f : 0;
         a.fit.stretch = i % 3 == 0;
         if (i % 4) a.scale_min = 0.5f, a.scale_max = 2;
         float *planes = make_planes(&a);
@@ -285,7 +288,8 @@ static void a_mosaic_keeps_boxes_on_pixels(void **state) {
     struct lam_image picture = {0};
     struct detect_augment a = make_augment(160, 120);
     for (int c = 0; c < 3; c++) a.mean[c] = 60.0f / 255;
-    a.flip = 0.5f, a.mosaic = 1, a.scale_min = 0.5f, a.scale_max = 1.2f, a.min_share = 1e-6f;
+    a.flip = a.flip_vertical = 0.5f, a.mosaic = 1, a.scale_min = 0.5f, a.scale_max = 1.2f,
+    a.min_share = 1e-6f;
     float *planes = make_planes(&a);
     int boxes[4] = {0};
     for (int i = 0; i < 300; i++) {
@@ -438,6 +442,20 @@ static void draws_cover_what_they_should(void **state) {
         flips += x0 == 16;
     }
     assert_in_range(flips, N * 3 / 10 - 125, N * 3 / 10 + 125); /* five deviations */
+
+    a.flip_vertical = 0.4f; /* of the upper left quarter, independent of each other */
+    sample.boxes[0].y1 = 20;
+    int downs = 0, both = 0;
+    for (int i = 0; i < N; i++) {
+        struct lam_rng rng = lam_rng_make(9, LAM_RNG_AUGMENT, 2, (uint64_t)i);
+        must(detect_augment_train(&a, &sample, NULL, &rng, &scratch, planes));
+        const struct lam_box *b = &scratch.boxes.items[0];
+        assert_true((b->y0 == 0 && b->y1 == 16) || (b->y0 == 16 && b->y1 == 32));
+        downs += b->y0 == 16;
+        both += b->y0 == 16 && b->x0 == 16;
+    }
+    assert_in_range(downs, N * 4 / 10 - 135, N * 4 / 10 + 135);
+    assert_in_range(both, N * 12 / 100 - 90, N * 12 / 100 + 90);
     free(planes);
     detect_scratch_free(&scratch);
     free_sample(&sample);
