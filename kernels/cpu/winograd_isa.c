@@ -48,8 +48,14 @@ LAM_INLINE vf load_pixel(const void *plane, ptrdiff_t pixel, bool bf16) {
 
 /* Zeros where there is no such pixel. */
 LAM_INLINE vf load_pixel_if(bool inside, const void *plane, ptrdiff_t pixel, bool bf16) {
+#if LAM_V == 16
+    __mmask16 keep = inside ? 0xFFFF : 0;
+    if (!bf16) return _mm512_maskz_loadu_ps(keep, (const float *)plane + pixel * LAM_V);
+    return v_widen((vh)_mm256_maskz_loadu_epi16(keep, (const uint16_t *)plane + pixel * LAM_V));
+#else
     static const float nothing[LAM_V];
     return inside ? load_pixel(plane, pixel, bf16) : v_load_f32(nothing);
+#endif
 }
 
 LAM_INLINE void store_pixel(void *plane, ptrdiff_t pixel, bool bf16, vf x) {
