@@ -4,6 +4,7 @@
 #include "cpu/conv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct widened_kernel {
     struct lam_kernel base;
@@ -115,7 +116,8 @@ lam_status lam_cpu_conv_widened_create(const struct lam_op *op, const struct lam
         return status;
     }
     k->base.partial_bytes = k->inner->partial_bytes;
-    for (int i = 0; i < op->inputs; i++) k->base.prepared_bytes[i] = k->inner->prepared_bytes[i];
+    memcpy(k->base.prepared_bytes, k->inner->prepared_bytes, sizeof k->base.prepared_bytes);
+    memcpy(k->base.prepared_form, k->inner->prepared_form, sizeof k->base.prepared_form);
     if (k->inner->prepare) k->base.prepare = prepare;
     if (k->inner->reduce) k->base.reduce = reduce;
     *kernel = &k->base;

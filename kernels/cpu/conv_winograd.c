@@ -16,6 +16,9 @@ enum { BLOCK = LAM_WINOGRAD_BLOCK, POINTS = LAM_WINOGRAD_POINTS };
  * lane for every block of tiles, and belongs in L2; weights are read by all lanes and do as well from L3. */
 enum { MOST_GRADIENT = 4 << 20, MOST_WEIGHTS = 16 << 20 };
 
+/* Forms of prepared weights: all that prepare depends on beside the weights. */
+enum { FORM = 1, FLIPPED = 1, COMPACT = 2 };
+
 struct winograd_kernel {
     struct lam_kernel base;
     struct lam_winograd_shape shape; /* count is the slice's, set in run */
@@ -180,6 +183,8 @@ lam_status lam_cpu_conv_winograd_create(const struct lam_op *op, const struct la
         k->base.reduce = reduce;
     } else {
         k->base.prepared_bytes[1] = k->packed_bytes;
+        k->base.prepared_form[1] =
+            FORM + (op->kind == LAM_OP_CONV_BWD_DATA ? FLIPPED : 0) + (k->shape.compact ? COMPACT : 0);
         k->base.run = run_data;
         k->base.prepare = prepare;
     }

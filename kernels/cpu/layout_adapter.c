@@ -156,6 +156,7 @@ lam_status lam_cpu_adapt(const struct lam_op *op, const struct lam_kernel_option
     made->partial_bytes = adapter->inner->partial_bytes;
     made->partial_is_output = adapter->inner->partial_is_output;
     memcpy(made->prepared_bytes, adapter->inner->prepared_bytes, sizeof made->prepared_bytes);
+    memcpy(made->prepared_form, adapter->inner->prepared_form, sizeof made->prepared_form);
     if (adapter->inner->prepare) made->prepare = adapter_prepare;
     if (adapter->inner->reduce) made->reduce = adapter_reduce;
     *kernel = made;

@@ -191,6 +191,34 @@ static void test_constants(void **state) {
     lam_device_close(device);
 }
 
+/* Of a forward pass with two convolutions side by side. */
+static size_t workspace_of_two(const char *first, const char *second) {
+    struct fixture f = make(false);
+    struct lam_device *device;
+    struct lam_program *program;
+    const struct lam_conv_spec conv = {.out = 64, .kernel = 3, .pad = 1};
+    lam_value x =
+        lam_conv(f.g, lam_graph_input(f.g, "image", LAM_F32, LAM_SHAPE(4, 64, 16, 16)), "before", conv);
+    lam_value a = lam_conv(f.g, x, first, conv), b = lam_conv(f.g, x, second, conv);
+    lam_graph_output(f.g, "sum", lam_add(f.g, lam_relu(f.g, a), b));
+    assert_int_equal(lam_device_open("cpu:0", 0, &device), LAM_OK);
+    struct lam_program_options options = {.max_slice = 1};
+    assert_int_equal(lam_program_compile(f.g, device, &options, &program), LAM_OK);
+    size_t bytes = lam_program_workspace_bytes(program);
+    lam_program_destroy(program);
+    drop(&f);
+    lam_device_close(device);
+    return bytes;
+}
+
+/* Weights that several convolutions of a segment share are transformed once, into 36 numbers for 9. */
+static void test_shared_weights_are_prepared_once(void **state) {
+    (void)state;
+    size_t transformed = 64 * 64 * 36 * sizeof(float);
+    size_t shared = workspace_of_two("a", "a"), apart = workspace_of_two("a", "b");
+    assert_int_equal(apart - shared, transformed);
+}
+
 static void refused(struct fixture *f, lam_value value, const char *part) {
     assert_int_equal(value, LAM_NO_VALUE);
     lam_graph_status(f->g);
@@ -336,6 +364,7 @@ int main(void) {
         cmocka_unit_test(test_shapes_that_differ_are_refused),
         cmocka_unit_test(test_evaluation_graphs_have_no_backward),
         cmocka_unit_test(test_constants),
+        cmocka_unit_test(test_shared_weights_are_prepared_once),
         cmocka_unit_test(test_bad_operands_are_refused),
         cmocka_unit_test(test_scales_of_losses),
         cmocka_unit_test(test_plan_never_overlaps_and_is_tight),
