@@ -77,7 +77,7 @@ static lam_value conv(struct lam_graph *graph, lam_value x, const char *name, in
 static void build_pyramid(struct lam_graph *graph, const struct form *form, const lam_value c[3],
                           lam_value level[MOST_LEVELS]) {
     lam_value side[3];
-    char name[16];
+    char name[24];
     for (int i = 2; i >= 0; i--) {
         snprintf(name, sizeof name, "lateral%d", i + 3);
         side[i] = conv(graph, c[i], name, form->width, 1, 1);
@@ -105,7 +105,7 @@ static lam_value build_subnet(struct lam_graph *graph, const struct form *form, 
     lam_graph_push_scope(graph, "%s", name);
     for (int l = 0; l < form->levels; l++) {
         lam_value x = level[l];
-        char conv_name[16];
+        char conv_name[24];
         for (int d = 0; d < form->depth; d++) {
             snprintf(conv_name, sizeof conv_name, "conv%d", d + 1);
             x = lam_relu(graph, lam_conv(graph, x, conv_name, tower));
@@ -158,7 +158,7 @@ static int stride_of(const struct retinanet *net, struct lam_graph *graph, lam_v
 
 /* Half the size, from what is there. */
 static lam_value shrink(struct lam_graph *graph, lam_value x, int level, int width) {
-    char name[16];
+    char name[24];
     snprintf(name, sizeof name, "down%d", level);
     return lam_relu(graph, conv(graph, x, name, width, 3, 2));
 }
