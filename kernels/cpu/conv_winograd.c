@@ -16,8 +16,8 @@ enum { BLOCK = LAM_WINOGRAD_BLOCK, POINTS = LAM_WINOGRAD_POINTS };
  * lane for every block of tiles, and belongs in L2; weights are read by all lanes and do as well from L3. */
 enum { MOST_GRADIENT = 4 << 20, MOST_WEIGHTS = 16 << 20 };
 
-/* Forms of prepared weights: all that prepare depends on beside the weights. */
-enum { FORM = 1, FLIPPED = 1, COMPACT = 2 };
+/* Bits of a prepared form: all that prepare depends on beside the weights. */
+enum { FORM = 1, FLIPPED = 2, COMPACT = 4 };
 
 struct winograd_kernel {
     struct lam_kernel base;
@@ -184,7 +184,7 @@ lam_status lam_cpu_conv_winograd_create(const struct lam_op *op, const struct la
     } else {
         k->base.prepared_bytes[1] = k->packed_bytes;
         k->base.prepared_form[1] =
-            FORM + (op->kind == LAM_OP_CONV_BWD_DATA ? FLIPPED : 0) + (k->shape.compact ? COMPACT : 0);
+            FORM | (op->kind == LAM_OP_CONV_BWD_DATA ? FLIPPED : 0) | (k->shape.compact ? COMPACT : 0);
         k->base.run = run_data;
         k->base.prepare = prepare;
     }

@@ -63,8 +63,8 @@ struct lam_kernel {
     size_t
         prepared_bytes[LAM_MAX_INPUTS]; /* shared inputs: 0 = used as it is, else the size of a prepared form
                                            (repacked or converted weights) that is made once per run */
-    /* 0: this kernel's own; else kernels of this backend with the same number make the same bytes of the same input, so
-     * that one of them may do it for all. */
+    /* 0: this kernel's own; else kernels of this backend with the same number make the same bytes of the same value
+     * at the same input, so that one of them may do it for all. */
     int prepared_form[LAM_MAX_INPUTS];
     bool partial_is_output; /* the partial of a single-reduction op has the output's own format and
                                reduce() is a plain sum: lane 0 may then use the output as its partial */

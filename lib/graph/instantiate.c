@@ -245,33 +245,19 @@ static size_t aligned(size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-/* The earlier step of the segment, and its input, that makes the form that input `i` of step `s` needs; false: none. Where
- * several convolutions of a segment share weights, one prepares for all. */
-static bool find_preparer(const struct lam_program *p, int s, int i, int *preparer, int *input) {
+/* The earlier step of the segment that makes the form of input `i` that step `s` needs; -1: none. Where several
+ * convolutions of a segment share weights, the first prepares them for all. */
+static int find_preparer(const struct lam_program *p, int s, int i) {
     const struct step *step = &p->steps[s];
-    if (!step->kernel->prepared_form[i]) return false;
+    if (!step->kernel->prepared_form[i]) return -1;
     for (int other = p->segments[step->when].begin; other < s; other++) {
         const struct step *earlier = &p->steps[other];
-        for (int k = 0; k < earlier->node.op.inputs; k++)
-            if (earlier->node.in[k] == step->node.in[i] && !earlier->prepared_by_other[k] &&
-                earlier->kernel->prepared_form[k] == step->kernel->prepared_form[i] &&
-                earlier->kernel->prepared_bytes[k] == step->kernel->prepared_bytes[i]) {
-                *preparer = other;
-                *input = k;
-                return true;
-            }
+        if (earlier->node.in[i] == step->node.in[i] &&
+            earlier->kernel->prepared_form[i] == step->kernel->prepared_form[i] &&
+            earlier->kernel->prepared_bytes[i] == step->kernel->prepared_bytes[i])
+            return other;
     }
-    return false;
-}
-
-/* Those that have no place of their own lie where their preparer's do. */
-static void place_shared(struct lam_program *p) {
-    for (int s = 0; s < p->step_count; s++)
-        for (int i = 0; i < p->steps[s].node.op.inputs; i++) {
-            int preparer, input;
-            if (p->steps[s].prepared_by_other[i] && find_preparer(p, s, i, &preparer, &input))
-                p->steps[s].prepared[i] = p->steps[preparer].prepared[input];
-        }
+    return -1;
 }
 
 /* Repacked weights and partial sums. An item's owner is (step, input) or (step, -1) for the partials. */
@@ -288,12 +274,11 @@ static lam_status plan_workspace(struct lam_program *p) {
         struct step *step = &p->steps[s];
         const struct lam_kernel *kernel = step->kernel;
         for (int i = 0; i < step->node.op.inputs; i++) {
-            int preparer, input;
             step->prepared[i] = (struct place){.kind = PLACE_ABSENT};
-            step->prepared_by_other[i] = false;
+            step->preparer[i] = -1;
             if (!step->batched || !kernel->prepared_bytes[i]) continue;
-            step->prepared_by_other[i] = find_preparer(p, s, i, &preparer, &input);
-            if (step->prepared_by_other[i]) continue;
+            step->preparer[i] = find_preparer(p, s, i);
+            if (step->preparer[i] >= 0) continue;
             of[count] = s * (LAM_MAX_INPUTS + 1) + i;
             items[count++] = (struct plan_item){
                 .bytes = kernel->prepared_bytes[i], .begin = 2 * step->when, .end = 2 * step->when + 1};
@@ -315,7 +300,10 @@ static lam_status plan_workspace(struct lam_program *p) {
         else
             step->prepared[i] = (struct place){.kind = PLACE_WORKSPACE, .offset = items[k].offset};
     }
-    place_shared(p);
+    for (int s = 0; s < p->step_count; s++)
+        for (int i = 0; i < p->steps[s].node.op.inputs; i++)
+            if (p->steps[s].preparer[i] >= 0)
+                p->steps[s].prepared[i] = p->steps[p->steps[s].preparer[i]].prepared[i];
     free(items);
     free(of);
     return LAM_OK;

@@ -57,8 +57,7 @@ struct step {
     size_t partial_offset;   /* in the workspace buffer, one after another per lane */
     bool first_partial_is_output;
     struct place prepared[LAM_MAX_INPUTS]; /* kind ABSENT: input is used as it is */
-    bool prepared_by_other
-        [LAM_MAX_INPUTS]; /* an earlier step of the segment makes the same form of the same value there */
+    int preparer[LAM_MAX_INPUTS]; /* the earlier step of the segment that makes this form; -1: this one */
 
     /* made by resolve: addresses for lane 0, sample 0 */
     const char *in[LAM_MAX_INPUTS];

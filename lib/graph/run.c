@@ -115,7 +115,7 @@ static void fold(struct lam_program *p, struct step *step, int lane) {
 static void prepare(struct lam_program *p, struct step *step, int lane) {
     double start = profile_time(p, lane);
     for (int i = 0; i < step->node.op.inputs; i++)
-        if (step->prepared_at[i] && !step->prepared_by_other[i])
+        if (step->prepared_at[i] && step->preparer[i] < 0)
             step->kernel->prepare(step->kernel, i, step->in[i], step->prepared_at[i], lane, p->lanes,
                                   lam_device_stream(p->device));
     if (p->profile && lane == 0) step->reduce_seconds += profile_time(p, lane) - start;
