@@ -30,6 +30,9 @@ LAM_CPU_CREATE(add);
 LAM_CPU_CREATE(scale);
 LAM_CPU_CREATE(cast);
 
+/* normalize.c */
+LAM_CPU_CREATE(normalize);
+
 /* mix.c */
 LAM_CPU_CREATE(mix);
 LAM_CPU_CREATE(mix_bwd);

@@ -73,9 +73,8 @@ static void pool_run(const struct lam_kernel *kernel, const struct lam_kernel_ar
     slice.from = args->in[0];
     slice.to = args->out[0];
     slice.planes = pool->planes * args->count;
-    if (kernel->op.kind == LAM_OP_MAX_POOL) slice.index = args->out[1];
-    if (kernel->op.kind == LAM_OP_MAX_POOL_BWD)
-        slice.index = (int32_t *)(uintptr_t)args->in[1]; /* only read */
+    slice.image = args->in[1];
+    slice.places = args->workspace;
     pool->loop(&slice);
 }
 
@@ -84,7 +83,8 @@ static lam_status pool_create(const struct lam_op *op, const struct lam_operand 
                               const struct lam_operand *small, const lam_pool_fn *loops,
                               struct lam_kernel **kernel) {
     const struct lam_tensor_desc *desc = &large->desc;
-    if (desc->shape.rank != 4 || !is_float(large) || small->desc.dtype != desc->dtype)
+    if (desc->shape.rank != 4 || !is_float(large) || small->desc.dtype != desc->dtype ||
+        op->in[op->inputs - 1].desc.dtype != desc->dtype)
         return lam_cpu_unsupported(op, "pooling takes f32 or bf16 of rank 4");
     LAM_TRY(lam_cpu_kernel_new(sizeof(struct pool_kernel), op, kernel));
     struct pool_kernel *pool = (struct pool_kernel *)*kernel;
@@ -102,6 +102,9 @@ static lam_status pool_create(const struct lam_op *op, const struct lam_operand 
     }
     pool->loop = loops[lam_cpu_simd_type(desc->dtype)];
     pool->base.run = pool_run;
+    if (op->kind == LAM_OP_MAX_POOL_BWD)
+        pool->base.workspace_bytes =
+            (size_t)(small->desc.shape.dim[2] * small->desc.shape.dim[3] * block) * sizeof(int32_t);
     return LAM_OK;
 }
 

@@ -79,39 +79,48 @@ LAM_INLINE struct range positions(const struct lam_pool_slice *s, int axis, int 
     return (struct range){first, last + 1 > s->out_size[axis] ? s->out_size[axis] : last + 1};
 }
 
-LAM_INLINE void store_index(int32_t *p, vi index, int n) {
-    v_store_f32_n((float *)(void *)p, (vf)index, n);
+LAM_INLINE void store_place(int32_t *p, vi place, int n) {
+    v_store_f32_n((float *)(void *)p, (vf)place, n);
 }
-LAM_INLINE vi load_index(const int32_t *p, int n) {
+LAM_INLINE vi load_place(const int32_t *p, int n) {
     return (vi)v_load_f32_n((const float *)(const void *)p, n);
 }
 
-/* One window position; lanes j .. j + n - 1 of the block. `plane` numbers are pixels of the slice's planes.
- */
+/* One window position; lanes j .. j + n - 1 of the block. */
 LAM_INLINE void forward_pixel(const struct lam_pool_slice *s, int64_t plane, int oy, int ox, int block, int j,
                               int n, enum lam_simd_type type, enum mode mode) {
     struct range ys = window(s, 0, oy), xs = window(s, 1, ox);
     vf value = mode == MAX ? v_set(-INFINITY) : v_zero();
-    vi index = (vi)v_zero() + (ys.begin * s->in_size[1] + xs.begin);
     for (int y = ys.begin; y < ys.end; y++)
         for (int x = xs.begin; x < xs.end; x++) {
-            int at = y * s->in_size[1] + x;
-            vf here = v_load(s->from, (plane * s->in_size[0] * s->in_size[1] + at) * block + j, n, type);
+            int64_t at = (plane * s->in_size[0] + y) * s->in_size[1] + x;
+            vf here = v_load(s->from, at * block + j, n, type);
             if (mode == AVG) {
                 value += here;
                 continue;
             }
             vi better = (vi)(here > value) | (vi)(here != here);
-            index = (better & at) | (~better & index);
             value = (vf)((better & (vi)here) | (~better & (vi)value));
         }
     if (mode == AVG) value *= v_set(1 / (float)(s->kernel[0] * s->kernel[1]));
-    int64_t out = ((plane * s->out_size[0] + oy) * s->out_size[1] + ox) * block + j;
-    v_store(s->to, out, value, n, type);
-    if (mode == AVG) return;
-    int64_t there = s->channels - plane % s->groups * block - j; /* padding channels have index 0 */
-    if (there < n) index = (vi)v_keep_lanes((vf)index, there < 0 ? 0 : (int)there);
-    store_index(s->index + out, index, n);
+    v_store(s->to, ((plane * s->out_size[0] + oy) * s->out_size[1] + ox) * block + j, value, n, type);
+}
+
+/* Where in the plane its maximum is. */
+LAM_INLINE void find_place(const struct lam_pool_slice *s, int64_t plane, int oy, int ox, int block, int j,
+                           int n, enum lam_simd_type type) {
+    struct range ys = window(s, 0, oy), xs = window(s, 1, ox);
+    vf value = v_set(-INFINITY);
+    vi place = (vi)v_zero() + (ys.begin * s->in_size[1] + xs.begin);
+    for (int y = ys.begin; y < ys.end; y++)
+        for (int x = xs.begin; x < xs.end; x++) {
+            int at = y * s->in_size[1] + x;
+            vf here = v_load(s->image, (plane * s->in_size[0] * s->in_size[1] + at) * block + j, n, type);
+            vi better = (vi)(here > value) | (vi)(here != here);
+            place = (better & at) | (~better & place);
+            value = (vf)((better & (vi)here) | (~better & (vi)value));
+        }
+    store_place(s->places + (oy * s->out_size[1] + ox) * block + j, place, n);
 }
 
 LAM_INLINE void backward_pixel(const struct lam_pool_slice *s, int64_t plane, int y, int x, int block, int j,
@@ -121,10 +130,10 @@ LAM_INLINE void backward_pixel(const struct lam_pool_slice *s, int64_t plane, in
     vf sum = v_zero();
     for (int oy = oys.begin; oy < oys.end; oy++)
         for (int ox = oxs.begin; ox < oxs.end; ox++) {
-            int64_t out = ((plane * s->out_size[0] + oy) * s->out_size[1] + ox) * block + j;
-            vf gradient = v_load(s->from, out, n, type);
+            int out = (oy * s->out_size[1] + ox) * block + j;
+            vf gradient = v_load(s->from, plane * s->out_size[0] * s->out_size[1] * block + out, n, type);
             if (mode == MAX)
-                sum += v_where_same(load_index(s->index + out, n), (vi)v_zero() + at, gradient, v_zero());
+                sum += v_where_same(load_place(s->places + out, n), (vi)v_zero() + at, gradient, v_zero());
             else
                 sum += gradient;
         }
@@ -137,7 +146,10 @@ LAM_INLINE void windows(const struct lam_pool_slice *slice, enum lam_simd_type t
     const struct lam_pool_slice s = *slice;
     const int lanes = block < LAM_V ? block : LAM_V;
     const int *size = backward ? s.in_size : s.out_size;
-    for (int64_t p = 0; p < s.planes; p++)
+    for (int64_t p = 0; p < s.planes; p++) {
+        for (int y = 0; y < s.out_size[0] && backward && mode == MAX; y++)
+            for (int x = 0; x < s.out_size[1]; x++)
+                for (int j = 0; j < block; j += lanes) find_place(&s, p, y, x, block, j, lanes, type);
         for (int y = 0; y < size[0]; y++)
             for (int x = 0; x < size[1]; x++)
                 for (int j = 0; j < block; j += lanes) {
@@ -146,6 +158,7 @@ LAM_INLINE void windows(const struct lam_pool_slice *slice, enum lam_simd_type t
                     else
                         forward_pixel(&s, p, y, x, block, j, lanes, type, mode);
                 }
+    }
 }
 
 #define DEFINE_WINDOWS(name, type, mode, backward)                                                           \

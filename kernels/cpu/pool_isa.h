@@ -19,7 +19,9 @@ typedef void (*lam_global_pool_fn)(const struct lam_global_pool_slice *slice);
 struct lam_pool_slice {
     const void *from;
     void *to;
-    int32_t *index; /* maximum: place of the maximum, at out_size; written forward, read backward */
+    /* Gradient of the maximum: what forward read, and a scratch of a plane of out_size for where the maxima are. */
+    const void *image;
+    int32_t *places;
     int64_t planes, groups, channels; /* planes = samples x groups */
     int in_size[2], out_size[2], kernel[2], stride[2], pad[2];
     int block;

@@ -11,9 +11,9 @@ struct pool_axis {
 
 struct pool_windows {
     struct pool_axis y, x;
-    struct lam_cuda_view large, small, index;
-    struct image_order order; /* of the result */
-    float share;              /* of a pixel in an average */
+    struct lam_cuda_view large, small, image; /* image: what maxima are looked for in */
+    struct image_order order;                 /* of the result */
+    float share;                              /* of a pixel in an average */
 };
 
 struct pool_range {
@@ -35,40 +35,41 @@ __device__ inline struct pool_range pool_holders(const struct pool_axis &a, int 
 
 /* ---- maximum ---- */
 
+/* Window (oy, ox): its maxima, and where in the image they are. */
 template <int N, typename T>
-__device__ inline void pool_most(const struct pool_windows &w, const T *x, const struct image_place &at,
-                                 int c, float (&most)[N], int32_t (&index)[N]) {
-    const struct pool_range ys = pool_pixels(w.y, at.y), xs = pool_pixels(w.x, at.x);
+__device__ inline void pool_most(const struct pool_windows &w, const T *x, int64_t n, int c, int oy, int ox,
+                                 float (&most)[N], int32_t (&place)[N]) {
+    const struct pool_range ys = pool_pixels(w.y, oy), xs = pool_pixels(w.x, ox);
     for (int k = 0; k < N; k++) {
         most[k] = -INFINITY;
-        index[k] = ys.begin * w.x.large + xs.begin;
+        place[k] = ys.begin * w.x.large + xs.begin;
     }
     for (int iy = ys.begin; iy < ys.end; iy++)
         for (int ix = xs.begin; ix < xs.end; ix++) {
             float value[N];
-            load_vector(x + image_offset(w.large, at.n, c, iy, ix), value);
+            load_vector(x + image_offset(w.image, n, c, iy, ix), value);
             for (int k = 0; k < N; k++) {
                 if (!(value[k] > most[k]) && value[k] == value[k]) continue; /* the last NaN wins */
                 most[k] = value[k];
-                index[k] = iy * w.x.large + ix;
+                place[k] = iy * w.x.large + ix;
             }
         }
 }
 
 template <int N, typename T>
-__global__ void max_pool(struct pool_windows w, const T *x, T *y, int32_t *index, int64_t count) {
+__global__ void max_pool(struct pool_windows w, const T *x, T *y, int64_t count) {
     for (int64_t i = first_index(); i < count; i += index_step()) {
         const struct image_place at = image_place_of(w.order, i);
         float most[N];
-        int32_t where[N];
-        pool_most(w, x, at, at.c * N, most, where);
+        int32_t place[N];
+        pool_most(w, x, at.n, at.c * N, at.y, at.x, most, place);
         store_vector(y + image_offset(w.small, at.n, at.c * N, at.y, at.x), most);
-        store_vector(index + image_offset(w.index, at.n, at.c * N, at.y, at.x), where);
     }
 }
 
+/* The maxima of the few windows that hold a pixel are found again, from the cache, instead of kept in memory. */
 template <int N, typename T>
-__global__ void max_pool_bwd(struct pool_windows w, const T *dy, const int32_t *index, T *dx, int64_t count) {
+__global__ void max_pool_bwd(struct pool_windows w, const T *dy, const T *x, T *dx, int64_t count) {
     for (int64_t i = first_index(); i < count; i += index_step()) {
         const struct image_place at = image_place_of(w.order, i);
         const struct pool_range ys = pool_holders(w.y, at.y), xs = pool_holders(w.x, at.x);
@@ -76,11 +77,11 @@ __global__ void max_pool_bwd(struct pool_windows w, const T *dy, const int32_t *
         float sum[N] = {};
         for (int oy = ys.begin; oy < ys.end; oy++)
             for (int ox = xs.begin; ox < xs.end; ox++) {
-                float gradient[N];
-                int32_t where[N];
+                float gradient[N], most[N];
+                int32_t place[N];
                 load_vector(dy + image_offset(w.small, at.n, at.c * N, oy, ox), gradient);
-                load_vector(index + image_offset(w.index, at.n, at.c * N, oy, ox), where);
-                for (int k = 0; k < N; k++) sum[k] += where[k] == here ? gradient[k] : 0.0f;
+                pool_most(w, x, at.n, at.c * N, oy, ox, most, place);
+                for (int k = 0; k < N; k++) sum[k] += place[k] == here ? gradient[k] : 0.0f;
             }
         store_vector(dx + image_offset(w.large, at.n, at.c * N, at.y, at.x), sum);
     }
@@ -127,11 +128,10 @@ static void pool_launch(const struct lam_kernel *kernel, const struct lam_kernel
     const T *from = static_cast<const T *>(args->in[0]);
     T *to = static_cast<T *>(args->out[0]);
     if (op.kind == LAM_OP_MAX_POOL)
-        lam_launch(args->stream, name, max_pool<N, T>, grid, ROW_THREADS, 0, w, from, to,
-                   static_cast<int32_t *>(args->out[1]), count);
+        lam_launch(args->stream, name, max_pool<N, T>, grid, ROW_THREADS, 0, w, from, to, count);
     else if (op.kind == LAM_OP_MAX_POOL_BWD)
         lam_launch(args->stream, name, max_pool_bwd<N, T>, grid, ROW_THREADS, 0, w, from,
-                   static_cast<const int32_t *>(args->in[1]), to, count);
+                   static_cast<const T *>(args->in[1]), to, count);
     else if (op.kind == LAM_OP_AVG_POOL)
         lam_launch(args->stream, name, avg_pool<N, false, T>, grid, ROW_THREADS, 0, w, from, to, count);
     else
@@ -141,13 +141,11 @@ static void pool_launch(const struct lam_kernel *kernel, const struct lam_kernel
 static void pool_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const bool last = reinterpret_cast<const struct pool_kernel *>(kernel)->last;
     const struct lam_op &op = kernel->op;
-    const void *index = op.kind == LAM_OP_MAX_POOL       ? args->out[1]
-                        : op.kind == LAM_OP_MAX_POOL_BWD ? args->in[1]
-                                                         : nullptr;
+    const void *image = op.inputs > 1 ? args->in[1] : nullptr;
     with_float_type(op.in[0].desc.dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const bool wide =
-            op.in[0].desc.shape.dim[1] % VECTOR<T> == 0 && aligned({args->in[0], args->out[0], index});
+            op.in[0].desc.shape.dim[1] % VECTOR<T> == 0 && aligned({args->in[0], args->out[0], image});
         if (last && wide)
             pool_launch<VECTOR<T>, T>(kernel, args);
         else
@@ -168,11 +166,10 @@ static struct pool_axis pool_axis_of(const struct lam_op *op, const struct lam_t
 
 /* `large` is the operand that windows slide over, `small` has a value for each window. */
 static lam_status pool_new(const struct lam_op *op, const struct lam_operand &large,
-                           const struct lam_operand &small, const struct lam_operand *index,
-                           struct lam_kernel **kernel) {
+                           const struct lam_operand &small, struct lam_kernel **kernel) {
     struct pool_kernel *pool = nullptr;
-    if (large.desc.shape.rank != 4 || small.desc.shape.rank != 4 || !one_float_type({&large, &small}) ||
-        (index && index->desc.dtype != LAM_I32))
+    if (large.desc.shape.rank != 4 || small.desc.shape.rank != 4 ||
+        !one_float_type({&large, &small, &op->in[op->inputs - 1]}))
         return feature_op_unsupported(op, "pooling takes f32 or bf16 of rank 4");
     LAM_TRY(feature_op_new(op, &pool));
     struct pool_windows *w = &pool->windows;
@@ -180,10 +177,10 @@ static lam_status pool_new(const struct lam_op *op, const struct lam_operand &la
     w->x = pool_axis_of(op, large.desc, small.desc, 1);
     w->large = lam_cuda_view_of(&large.desc);
     w->small = lam_cuda_view_of(&small.desc);
-    if (index) w->index = lam_cuda_view_of(&index->desc);
     w->share = 1.0f / (float)(op->attr.pool.kernel[0] * op->attr.pool.kernel[1]);
-    pool->last =
-        channels_last(large.desc) && channels_last(small.desc) && (!index || channels_last(index->desc));
+    const struct lam_operand &image = op->in[op->inputs - 1];
+    w->image = lam_cuda_view_of(&image.desc);
+    pool->last = channels_last(large.desc) && channels_last(small.desc) && channels_last(image.desc);
     pool->base.run = pool_run;
     *kernel = &pool->base;
     return LAM_OK;
@@ -191,10 +188,7 @@ static lam_status pool_new(const struct lam_op *op, const struct lam_operand &la
 
 static lam_status pool_create(const struct lam_op *op, struct lam_kernel **kernel) {
     const bool backward = op->kind == LAM_OP_MAX_POOL_BWD || op->kind == LAM_OP_AVG_POOL_BWD;
-    const struct lam_operand *index = op->kind == LAM_OP_MAX_POOL       ? &op->out[1]
-                                      : op->kind == LAM_OP_MAX_POOL_BWD ? &op->in[1]
-                                                                        : nullptr;
-    return pool_new(op, backward ? op->out[0] : op->in[0], backward ? op->in[0] : op->out[0], index, kernel);
+    return pool_new(op, backward ? op->out[0] : op->in[0], backward ? op->in[0] : op->out[0], kernel);
 }
 LAM_CUDA_CREATE(lam_cuda_max_pool_create, pool_create)
 LAM_CUDA_CREATE(lam_cuda_max_pool_bwd_create, pool_create)

@@ -64,15 +64,16 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * CHANNEL_SCALE       x [N,C,H,W], s [N,C] plain, of x's type -> y = s x (channel attention)
  * CHANNEL_SCALE_BWD   dy, x, s -> dx or none = s dy, ds [N,C] or none = sum over H, W of dy x
  * CAST                x -> y, other dtype (f32, bf16; u8 to f32 or bf16 as 0..255)
+ * NORMALIZE           x [N,C,H,W] u8, C <= 4 -> y f32 or bf16 = (x / 255 - mean[c]) / deviation[c], each step rounded to f32;
+ *                     attr.normalize. y has no gradient.
  * COPY                x -> y, other layout or other shape of the same count per sample (reshape). The order of elements
  *                     is the row-major order of the logical shapes.
  * CONCAT              a, b, ... -> joined along attr.axis.axis (>= 1)
  * SLICE               x -> y = x[.., begin : begin + length, ..] along attr.axis.axis (>= 1)
  * SLICE_BWD           dy -> dx = zeros but dy in that range; attr.axis (dx's shape is out[0]'s)
  *
- * MAX_POOL            x -> y, index [N,C,H',W'] i32 (y * W + x of the first maximum in row-major order); attr.pool
- *                     Padding never wins. y and index have the same layout.
- * MAX_POOL_BWD        dy, index -> dx; attr.pool
+ * MAX_POOL            x -> y; attr.pool. Padding never wins; a NaN does.
+ * MAX_POOL_BWD        dy, x -> dx; attr.pool. All of a window's dy goes to its first maximum in row-major order.
  * AVG_POOL            x -> y, padding counted as zeros (divisor kh kw); attr.pool
  * AVG_POOL_BWD        dy -> dx; attr.pool
  * GLOBAL_AVG_POOL     x [N,C,H,W] -> y [N,C] plain
@@ -158,12 +159,13 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
     X(CHANNEL_SCALE, "channel_scale", true)                                                                  \
     X(CHANNEL_SCALE_BWD, "channel_scale_bwd", false)                                                         \
     X(CAST, "cast", true)                                                                                    \
+    X(NORMALIZE, "normalize", true)                                                                          \
     X(COPY, "copy", true)                                                                                    \
     X(CONCAT, "concat", true)                                                                                \
     X(SLICE, "slice", true)                                                                                  \
     X(SLICE_BWD, "slice_bwd", false)                                                                         \
     X(MAX_POOL, "max_pool", false)                                                                           \
-    X(MAX_POOL_BWD, "max_pool_bwd", false)                                                                   \
+    X(MAX_POOL_BWD, "max_pool_bwd", true)                                                                    \
     X(AVG_POOL, "avg_pool", false)                                                                           \
     X(AVG_POOL_BWD, "avg_pool_bwd", false)                                                                   \
     X(GLOBAL_AVG_POOL, "global_avg_pool", false)                                                             \
@@ -216,6 +218,10 @@ struct lam_bn_attr {
     bool relu, use_variance;
     double count; /* values per channel in the whole batch; set by the graph */
 };
+enum { LAM_MAX_COLOURS = 4 };
+struct lam_normalize_attr {
+    float mean[LAM_MAX_COLOURS], deviation[LAM_MAX_COLOURS]; /* of pixels / 255; deviations above 0 */
+};
 struct lam_axis_attr {
     int axis;
     int64_t begin, length;
@@ -235,6 +241,7 @@ union lam_op_attr {
     struct lam_conv_attr conv;
     struct lam_bn_attr bn;
     struct lam_axis_attr axis;
+    struct lam_normalize_attr normalize;
     struct lam_pool_attr pool;
     struct lam_resize_attr resize;
     struct lam_loss_attr loss;

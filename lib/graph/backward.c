@@ -195,7 +195,7 @@ static void concat_rule(struct backward *b, const struct node *node, lam_value d
 }
 
 static void max_pool_rule(struct backward *b, const struct node *node, lam_value dy) {
-    lam_value in[] = {dy, node->out[1]};
+    lam_value in[] = {dy, node->in[0]};
     to_input(b, 0, LAM_OP_MAX_POOL_BWD, &node->op.attr, in, 2);
 }
 

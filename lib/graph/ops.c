@@ -57,6 +57,20 @@ lam_value lam_cast(struct lam_graph *g, lam_value x, enum lam_dtype dtype) {
     return lam_graph_unary(g, LAM_OP_CAST, NULL, x, dtype, lam_value_shape(g, x));
 }
 
+lam_value lam_normalize(struct lam_graph *g, lam_value x, const struct lam_normalize_attr *attr) {
+    if (!has_rank(g, x, 4, "normalize")) return LAM_NO_VALUE;
+    const int64_t channels = lam_value_shape(g, x).dim[1];
+    if (lam_value_dtype(g, x) != LAM_U8 || channels > LAM_MAX_COLOURS)
+        return lam_graph_fail(g, LAM_ERR_INVALID, "normalize takes u8 of at most %d channels, not %s of %d",
+                              LAM_MAX_COLOURS, lam_dtype_name(lam_value_dtype(g, x)), (int)channels);
+    for (int64_t c = 0; c < channels; c++)
+        if (!(attr->deviation[c] > 0))
+            return lam_graph_fail(g, LAM_ERR_INVALID, "normalize: the deviation of channel %d is %g", (int)c,
+                                  (double)attr->deviation[c]);
+    const union lam_op_attr of_op = {.normalize = *attr};
+    return lam_graph_unary(g, LAM_OP_NORMALIZE, &of_op, x, g->compute, lam_value_shape(g, x));
+}
+
 lam_value lam_graph_to_compute(struct lam_graph *g, lam_value x) {
     return lam_cast(g, x, g->compute);
 }
@@ -145,10 +159,7 @@ lam_value lam_max_pool(struct lam_graph *g, lam_value x, int kernel, int stride,
     union lam_op_attr attr;
     struct lam_shape shape;
     if (!pool_setup(g, x, kernel, stride, pad, &attr, &shape)) return LAM_NO_VALUE;
-    lam_value out[] = {lam_graph_new_value(g, lam_value_dtype(g, x), shape, true),
-                       lam_graph_new_value(g, LAM_I32, shape, true)};
-    if (!lam_graph_add(g, LAM_OP_MAX_POOL, &attr, &x, 1, out, 2)) return LAM_NO_VALUE;
-    return out[0];
+    return lam_graph_unary(g, LAM_OP_MAX_POOL, &attr, x, lam_value_dtype(g, x), shape);
 }
 
 lam_value lam_avg_pool(struct lam_graph *g, lam_value x, int kernel, int stride, int pad) {

@@ -3,9 +3,10 @@
  * are.
  *
  * Computing again. A value that later segments read must be kept for the whole batch, unless its op is cheap
- * and the op's own inputs are kept until then anyway, or are themselves computed again from such. Then the
- * chain of ops is cloned into each later segment, and the value never leaves the cache. The chain has at most
- * MOST_DEPTH ops, so that of a long run of residual sums every few are kept, not all and not only the first.
+ * and the op's own inputs are kept until then anyway, or are themselves computed again from such, or are so
+ * much smaller that keeping them instead pays. Then the chain of ops is cloned into each later segment, and the
+ * value never leaves the cache. The chain has at most MOST_DEPTH ops, so that of a long run of residual sums
+ * every few are kept, not all and not only the first.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,7 @@ static void find_last_uses(struct lam_program *p) {
 
 enum {
     MOST_DEPTH = 4,
+    LEAST_GAIN = 2,        /* what is kept instead takes at most half of it */
     CHEAP_CONV_FLOPS = 64, /* per output element: about the time it takes to write and read the element */
 };
 
@@ -205,22 +207,24 @@ static const struct step *find_producer(const struct lam_program *p, lam_value v
     return NULL;
 }
 
-static bool available(const struct lam_program *p, lam_value v, int segment);
+static size_t kept_for_value(const struct lam_program *p, lam_value v, int segment, bool keep);
 
-static bool inputs_available(const struct lam_program *p, const struct node *node, int segment) {
-    for (int i = 0; i < node->op.inputs; i++)
-        if (!available(p, node->in[i], segment)) return false;
-    return true;
+/* Bytes of a sample that must be kept longer than they are, to have the op's inputs in segment `segment`; keep: they are
+ * from now on. */
+static size_t kept_for(const struct lam_program *p, const struct node *node, int segment, bool keep) {
+    size_t bytes = 0;
+    for (int i = 0; i < node->op.inputs; i++) bytes += kept_for_value(p, node->in[i], segment, keep);
+    return bytes;
 }
 
-/* Whether the value can be had in segment `segment` without keeping anything longer for it. */
-static bool available(const struct lam_program *p, lam_value v, int segment) {
-    if (v == LAM_NO_VALUE) return true;
-    const struct program_value *value = &p->values[v];
-    if (!value->value.batched || value->value.kind != VALUE_COMPUTED) return true;
-    if (value->depth == 0) return value->last_used >= 2 * segment + 1;
-    const struct node *node = &find_producer(p, v)->node;
-    return inputs_available(p, node, segment);
+static size_t kept_for_value(const struct lam_program *p, lam_value v, int segment, bool keep) {
+    if (v == LAM_NO_VALUE) return 0;
+    struct program_value *value = &p->values[v];
+    if (!value->value.batched || value->value.kind != VALUE_COMPUTED) return 0;
+    if (value->depth > 0) return kept_for(p, &find_producer(p, v)->node, segment, keep);
+    if (value->last_used >= 2 * segment + 1) return 0;
+    if (keep) value->last_used = 2 * segment + 1;
+    return value->sample_bytes;
 }
 
 /* Ops in the longest chain from kept values to the op's result. */
@@ -239,22 +243,33 @@ static bool reads(const struct step *step, const struct node *producer) {
     return false;
 }
 
-/* Cheap, without reductions, not an output; its inputs can be had in every later segment that reads it. (None
- * may read it: it can still be a link in the chain of a value that is read.) */
+/* Cheap, without reductions, not an output; what must be kept longer to have its inputs in every later segment that
+ * reads it is nothing, or small beside it. (None may read it: it can still be a link in the chain of a value that is
+ * read.) */
 static bool can_rematerialize(const struct lam_program *p, const struct step *step) {
     if (!step->batched || !is_cheap(p, &step->node) || chain_depth(p, &step->node) > MOST_DEPTH) return false;
+    size_t bytes = 0;
     for (int i = 0; i < step->node.op.outputs; i++) {
         if (step->node.out[i] == LAM_NO_VALUE) continue;
         const struct program_value *value = &p->values[step->node.out[i]];
         if (!value->value.batched || value->output >= 0) return false;
+        bytes += value->sample_bytes;
     }
     for (int s = 0; s < p->step_count; s++) {
         const struct step *user = &p->steps[s];
         if (user->batched && user->when != step->when && reads(user, &step->node) &&
-            !inputs_available(p, &step->node, user->when))
+            kept_for(p, &step->node, user->when, false) > bytes / LEAST_GAIN)
             return false;
     }
     return true;
+}
+
+static void keep_inputs(const struct lam_program *p, const struct step *step) {
+    for (int s = 0; s < p->step_count; s++) {
+        const struct step *user = &p->steps[s];
+        if (user->batched && user->when != step->when && reads(user, &step->node))
+            kept_for(p, &step->node, user->when, true);
+    }
 }
 
 /* Inserts a copy of steps[at] before steps[before], giving it fresh outputs; users in its segment read those.
@@ -311,6 +326,7 @@ static lam_status rematerialize(struct lam_program *p) {
         int depth = chain_depth(p, node);
         for (int o = 0; o < node->op.outputs; o++)
             if (node->out[o] != LAM_NO_VALUE) p->values[node->out[o]].depth = depth;
+        keep_inputs(p, &p->steps[at]);
     }
     for (int at = p->step_count - 1; at >= 0; at--)
         if (!p->steps[at].clone && is_again(p, &p->steps[at])) LAM_TRY(clone_for_users(p, at));

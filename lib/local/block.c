@@ -67,6 +67,8 @@ static lam_status declare_inputs(const struct lam_block *block, struct lam_graph
     }
     LAM_TRY(declare_fields(block, graph, flow));
     flow->x = block->options.first > 0 ? flow->in[0] : flow->inputs[0];
+    const struct lam_normalize_attr *normalize = block->options.network->normalize;
+    if (block->options.first == 0 && normalize) flow->x = lam_normalize(graph, flow->x, normalize);
     return LAM_OK;
 }
 

@@ -134,24 +134,22 @@ static lam_status resize_visible(const struct lam_image *image, const struct det
 }
 
 static void write_channel(const struct detect_augment *augment, const struct lam_image *part, int channel,
-                          const struct rectangle *place, const struct detect_view *view, float *plane) {
-    float table[256], mean = augment->mean[channel], deviation = augment->deviation[channel];
-    for (int v = 0; v < 256; v++) table[v] = ((float)v / 255 - mean) / deviation;
+                          const struct rectangle *place, const struct detect_view *view, uint8_t *plane) {
     int step = view->flip ? -part->channels : part->channels;
     const uint8_t *first = part->pixels + (part->channels >= 3 ? channel : 0);
     if (view->flip) first += (size_t)(part->width - 1) * (size_t)part->channels;
     for (int y = 0; y < part->height; y++) {
         int row = view->flip_vertical ? part->height - 1 - y : y;
         const uint8_t *in = first + (size_t)row * (size_t)part->width * (size_t)part->channels;
-        float *out = plane + (size_t)(place->y0 + y) * (size_t)augment->fit.width + place->x0;
-        for (int x = 0; x < part->width; x++) out[x] = table[in[x * step]];
+        uint8_t *out = plane + (size_t)(place->y0 + y) * (size_t)augment->fit.width + place->x0;
+        for (int x = 0; x < part->width; x++) out[x] = in[x * step];
     }
 }
 
-/* One sample into its window: pixels and boxes. The planes hold the mean colour, 0, before. */
+/* One sample into its window: pixels and boxes. The planes hold the padding before. */
 static lam_status show(const struct detect_augment *augment, const struct lam_sample *sample,
                        const struct detect_view *view, const struct rectangle *window,
-                       const struct colours *colours, struct detect_scratch *scratch, float *planes) {
+                       const struct colours *colours, struct detect_scratch *scratch, uint8_t *planes) {
     struct rectangle visible = common(window, view);
     LAM_TRY(resize_visible(&sample->image, view, &visible, &scratch->part));
     change_colours(&scratch->part, colours);
@@ -202,7 +200,7 @@ static float draw_around(struct lam_rng *rng, float middle, float reach) {
 
 static lam_status show_randomly(const struct detect_augment *augment, const struct lam_sample *sample,
                                 const struct rectangle *window, struct lam_rng *rng,
-                                struct detect_scratch *scratch, float *planes) {
+                                struct detect_scratch *scratch, uint8_t *planes) {
     if (!sample->image.pixels) return lam_fail(LAM_ERR_INVALID, "augmentation of an empty image");
     struct detect_view view = draw_view(augment, &sample->image, window, rng);
     struct colours colours;
@@ -214,7 +212,7 @@ static lam_status show_randomly(const struct detect_augment *augment, const stru
 
 static lam_status show_mosaic(const struct detect_augment *augment, const struct lam_sample *sample,
                               const struct detect_source *others, struct lam_rng *rng,
-                              struct detect_scratch *scratch, float *planes) {
+                              struct detect_scratch *scratch, uint8_t *planes) {
     int width = augment->fit.width, height = augment->fit.height;
     int x = width / 4 + (int)lam_rng_below(rng, (uint32_t)(width / 2 + 1));
     int y = height / 4 + (int)lam_rng_below(rng, (uint32_t)(height / 2 + 1));
@@ -245,10 +243,6 @@ lam_status detect_augment_check(const struct detect_augment *augment) {
         return lam_fail(LAM_ERR_INVALID,
                         "a short side of %d pixels%s; it must be in 0..%d, and 0 for stretched images", side,
                         augment->fit.stretch ? ", stretched" : "", LARGEST_INPUT);
-    for (int c = 0; c < 3; c++)
-        if (!(augment->deviation[c] > 0) || !isfinite(augment->deviation[c]) || !isfinite(augment->mean[c]))
-            return lam_fail(LAM_ERR_INVALID, "channel %d cannot be normalised with mean %g, deviation %g", c,
-                            (double)augment->mean[c], (double)augment->deviation[c]);
     float low = augment->scale_min, high = augment->scale_max;
     if (!(low == 0 && high == 0) && !(low >= 0.01f && low <= high && high <= 16))
         return lam_fail(LAM_ERR_INVALID, "random scales from %g to %g; they must rise within 0.01..16",
@@ -267,14 +261,15 @@ lam_status detect_augment_check(const struct detect_augment *augment) {
     return LAM_OK;
 }
 
-static void clear(const struct detect_augment *augment, struct detect_scratch *scratch, float *planes) {
-    memset(planes, 0, 3 * (size_t)augment->fit.width * (size_t)augment->fit.height * sizeof *planes);
+static void clear(const struct detect_augment *augment, struct detect_scratch *scratch, uint8_t *planes) {
+    size_t plane = (size_t)augment->fit.width * (size_t)augment->fit.height;
+    for (size_t c = 0; c < 3; c++) memset(planes + c * plane, augment->padding[c], plane);
     scratch->boxes.count = 0;
 }
 
 lam_status detect_augment_train(const struct detect_augment *augment, const struct lam_sample *sample,
                                 const struct detect_source *others, struct lam_rng *rng,
-                                struct detect_scratch *scratch, float *planes) {
+                                struct detect_scratch *scratch, uint8_t *planes) {
     LAM_TRY(detect_augment_check(augment));
     clear(augment, scratch, planes);
     bool possible = others && others->count > 0 && others->count <= UINT32_MAX && augment->mosaic > 0;
@@ -285,7 +280,7 @@ lam_status detect_augment_train(const struct detect_augment *augment, const stru
 }
 
 lam_status detect_augment_plain(const struct detect_augment *augment, const struct lam_sample *sample,
-                                struct detect_scratch *scratch, float *planes, struct detect_view *view) {
+                                struct detect_scratch *scratch, uint8_t *planes, struct detect_view *view) {
     LAM_TRY(detect_augment_check(augment));
     if (!sample->image.pixels)
         return lam_fail(LAM_ERR_INVALID, "an empty image cannot be shown to a network");
@@ -296,14 +291,11 @@ lam_status detect_augment_plain(const struct detect_augment *augment, const stru
     return show(augment, sample, view, &window, &same, scratch, planes);
 }
 
-lam_status detect_augment_picture(const struct detect_augment *augment, const float *planes,
+lam_status detect_augment_picture(const struct detect_augment *augment, const uint8_t *planes,
                                   struct lam_image *picture) {
     LAM_TRY(lam_image_alloc(picture, augment->fit.width, augment->fit.height, 3));
     size_t count = (size_t)augment->fit.width * (size_t)augment->fit.height;
     for (size_t c = 0; c < 3; c++)
-        for (size_t i = 0; i < count; i++) {
-            float pixel = planes[c * count + i] * augment->deviation[c] + augment->mean[c];
-            picture->pixels[3 * i + c] = (uint8_t)(clamp(pixel * 255, 0, 255) + 0.5f);
-        }
+        for (size_t i = 0; i < count; i++) picture->pixels[3 * i + c] = planes[c * count + i];
     return LAM_OK;
 }

@@ -31,10 +31,10 @@
 #include "tasks/detect/view.h"
 
 struct detect_augment {
-    struct detect_fit fit;       /* the input, and how large images are in it */
-    float mean[3], deviation[3]; /* y = (pixel / 255 - mean) / deviation */
-    float flip, flip_vertical;   /* probabilities: left to right, top to bottom */
-    float scale_min, scale_max;  /* of the fitting size, log-uniform; both 0 = 1 */
+    struct detect_fit fit;      /* the input, and how large images are in it */
+    uint8_t padding[3];         /* the colour where no image is */
+    float flip, flip_vertical;  /* probabilities: left to right, top to bottom */
+    float scale_min, scale_max; /* of the fitting size, log-uniform; both 0 = 1 */
     float min_share; /* a box of which less than this share of its area remains is dropped; 0 = 0.25 */
     float hue;       /* greatest turn, in circles: 0..0.5 */
     float saturation, value; /* greatest change, as a share: factors 1 - s .. 1 + s */
@@ -63,17 +63,17 @@ void detect_scratch_free(struct detect_scratch *scratch);
 
 lam_status detect_augment_check(const struct detect_augment *augment);
 
-/* planes: f32 [3][height][width]. `others` may be NULL. A box keeps its label and marks; crowds and
+/* planes: u8 [3][height][width]. `others` may be NULL. A box keeps its label and marks; crowds and
  * difficult boxes stay as long as anything of them is to be seen. */
 lam_status detect_augment_train(const struct detect_augment *augment, const struct lam_sample *sample,
                                 const struct detect_source *others, struct lam_rng *rng,
-                                struct detect_scratch *scratch, float *planes);
+                                struct detect_scratch *scratch, uint8_t *planes);
 /* Without randomness; *view tells the way back. */
 lam_status detect_augment_plain(const struct detect_augment *augment, const struct lam_sample *sample,
-                                struct detect_scratch *scratch, float *planes, struct detect_view *view);
+                                struct detect_scratch *scratch, uint8_t *planes, struct detect_view *view);
 
 /* The planes as a picture again, to be looked at. */
-lam_status detect_augment_picture(const struct detect_augment *augment, const float *planes,
+lam_status detect_augment_picture(const struct detect_augment *augment, const uint8_t *planes,
                                   struct lam_image *picture);
 
 #endif

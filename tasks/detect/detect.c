@@ -267,8 +267,9 @@ static lam_status save(const void *state, struct lam_checkpoint_writer *writer) 
     char text[1024];
     LAM_TRY(task_classes_save(&d->classes, writer));
     snprintf(text, sizeof text, "%d %d %.9g %.9g %.9g %.9g %.9g %.9g", d->width, d->height,
-             (double)d->mean[0], (double)d->mean[1], (double)d->mean[2], (double)d->deviation[0],
-             (double)d->deviation[1], (double)d->deviation[2]);
+             (double)d->normalize.mean[0], (double)d->normalize.mean[1], (double)d->normalize.mean[2],
+             (double)d->normalize.deviation[0], (double)d->normalize.deviation[1],
+             (double)d->normalize.deviation[2]);
     LAM_TRY(lam_checkpoint_text(writer, "input", text));
     LAM_TRY(lam_checkpoint_text(writer, "anchors", detect_anchors_text(&d->anchors, text, sizeof text)));
     if (!d->category_ids) return LAM_OK;
@@ -302,12 +303,14 @@ static lam_status read_categories(struct detect *d, const struct lam_checkpoint 
 static lam_status learn_from_checkpoint(struct detect *d, const struct lam_checkpoint *from) {
     const char *text = lam_checkpoint_find_text(from, "input");
     LAM_TRY(task_classes_read(from, lam_task_detect.program, &d->classes));
-    int got = text ? sscanf(text, "%d %d %f %f %f %f %f %f", &d->width, &d->height, &d->mean[0], &d->mean[1],
-                            &d->mean[2], &d->deviation[0], &d->deviation[1], &d->deviation[2])
+    int got = text ? sscanf(text, "%d %d %f %f %f %f %f %f", &d->width, &d->height, &d->normalize.mean[0],
+                            &d->normalize.mean[1], &d->normalize.mean[2], &d->normalize.deviation[0],
+                            &d->normalize.deviation[1], &d->normalize.deviation[2])
                    : 0;
     bool good = got == 8 && d->width >= SMALLEST_SIDE && d->width <= LARGEST_SIDE &&
                 d->height >= SMALLEST_SIDE && d->height <= LARGEST_SIDE;
-    for (int i = 0; good && i < 3; i++) good = d->deviation[i] > 0;
+    for (int i = 0; good && i < 3; i++)
+        good = d->normalize.deviation[i] > 0 && isfinite(d->normalize.mean[i]);
     if (!good)
         return lam_fail(LAM_ERR_FORMAT, "%s: has no valid 'input'; it is not of detect-train",
                         lam_checkpoint_path(from));
@@ -321,8 +324,8 @@ static lam_status learn_from_set(struct detect *d, struct lam_dataset *set) {
     if (!(set->deviation[0] > 0)) LAM_TRY(lam_dataset_measure(set, MOST_MEASURED));
     for (int i = 0; i < 3; i++) { /* gray sets have one channel */
         int channel = set->channels == 1 ? 0 : i;
-        d->mean[i] = set->mean[channel];
-        d->deviation[i] = set->deviation[channel];
+        d->normalize.mean[i] = set->mean[channel];
+        d->normalize.deviation[i] = set->deviation[channel];
     }
     LAM_TRY(task_classes_of(set, d->config->data, &d->classes));
     return copy_categories(d, set);
@@ -362,8 +365,8 @@ static lam_status open_for_use(struct detect *d, const struct lam_checkpoint *fr
 static lam_status set_augment(struct detect *d) {
     const struct detect_config *own = d->own;
     d->plain = (struct detect_augment){.fit = detect_fit_of(d)};
-    memcpy(d->plain.mean, d->mean, sizeof d->mean);
-    memcpy(d->plain.deviation, d->deviation, sizeof d->deviation);
+    for (int c = 0; c < 3; c++)
+        d->plain.padding[c] = (uint8_t)lroundf(255 * fminf(fmaxf(d->normalize.mean[c], 0), 1));
     d->augment = d->plain;
     d->augment.flip = (float)own->flip;
     d->augment.flip_vertical = (float)own->flip_vertical;

@@ -28,7 +28,7 @@ struct detect_config {
 
 /* Fields of a training batch. Box targets are corners or, for smooth L1, deltas. */
 enum detect_field {
-    DETECT_FIELD_IMAGE,      /* f32 [3][height][width] */
+    DETECT_FIELD_IMAGE,      /* u8 [3][height][width] */
     DETECT_FIELD_CLASSES,    /* i32 [A] */
     DETECT_FIELD_BOXES,      /* f32 [A][4] */
     DETECT_FIELD_WEIGHTS,    /* f32 [A] */
@@ -55,7 +55,7 @@ struct detect {
     struct task_classes classes;
     int *category_ids; /* COCO: of each class; NULL: class + 1 */
     int width, height; /* of the input */
-    float mean[3], deviation[3];
+    struct lam_normalize_attr normalize;
     struct detect_anchors anchors;
     float (*corners)[4]; /* of all anchors */
     struct detect_augment augment, plain;

@@ -48,7 +48,7 @@ static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value
 
 static void set_fields(struct detect *d) {
     int64_t anchors = d->anchors.count;
-    d->fields[DETECT_FIELD_IMAGE] = (struct lam_field){"image", LAM_F32, LAM_SHAPE(3, d->height, d->width)};
+    d->fields[DETECT_FIELD_IMAGE] = (struct lam_field){"image", LAM_U8, LAM_SHAPE(3, d->height, d->width)};
     d->fields[DETECT_FIELD_CLASSES] = (struct lam_field){"class_targets", LAM_I32, LAM_SHAPE(anchors)};
     d->fields[DETECT_FIELD_BOXES] = (struct lam_field){"box_targets", LAM_F32, LAM_SHAPE(anchors, 4)};
     d->fields[DETECT_FIELD_WEIGHTS] = (struct lam_field){"box_weights", LAM_F32, LAM_SHAPE(anchors)};
@@ -69,6 +69,7 @@ lam_status detect_make_network(struct detect *d) {
     d->network = retinanet_network(d->net);
     d->network.fields = d->fields;
     d->network.field_count = DETECT_FIELDS;
+    d->network.normalize = &d->normalize;
     d->network.eval_fields = d->fields;
     d->network.eval_field_count = 1;
     d->network.task = d;

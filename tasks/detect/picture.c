@@ -101,7 +101,8 @@ lam_status detect_draw_shown(const struct detect *d, struct lam_image *mosaic) {
 
 /* Host copies of one sample's fields. */
 struct targets {
-    float *planes, *boxes, *weights;
+    uint8_t *planes;
+    float *boxes, *weights;
     int32_t *classes;
 };
 
@@ -122,8 +123,7 @@ static lam_status download(struct lam_device *device, const struct lam_batch *ba
 static lam_status read_targets(const struct detect *d, struct lam_device *device,
                                const struct lam_batch *batch, int row, struct targets *t) {
     size_t anchors = (size_t)d->anchors.count, pixels = (size_t)d->width * (size_t)d->height;
-    LAM_TRY(
-        download(device, batch, DETECT_FIELD_IMAGE, row, 3 * pixels * sizeof(float), (void **)&t->planes));
+    LAM_TRY(download(device, batch, DETECT_FIELD_IMAGE, row, 3 * pixels, (void **)&t->planes));
     LAM_TRY(
         download(device, batch, DETECT_FIELD_CLASSES, row, anchors * sizeof(int32_t), (void **)&t->classes));
     LAM_TRY(

@@ -34,7 +34,7 @@ static lam_status name_sample(const struct lam_dataset *set, int64_t index, lam_
 }
 
 static lam_status augment(const struct detect *d, const struct lam_fill *at, struct detect_thread *thread,
-                          float *planes) {
+                          uint8_t *planes) {
     LAM_TRY(lam_dataset_read(d->train, at->index, &thread->sample));
     struct lam_rng rng = lam_rng_make(at->seed, LAM_RNG_AUGMENT, at->epoch, (uint64_t)at->index);
     const struct detect_source others = {d->train->count, read_other, (void *)(uintptr_t)d};
@@ -44,7 +44,7 @@ static lam_status augment(const struct detect *d, const struct lam_fill *at, str
 }
 
 static lam_status plain(const struct detect *d, const struct lam_dataset *set, int64_t index,
-                        struct detect_thread *thread, float *planes) {
+                        struct detect_thread *thread, uint8_t *planes) {
     struct detect_view view;
     LAM_TRY(lam_dataset_read(set, index, &thread->sample));
     return name_sample(set, index,
@@ -71,7 +71,7 @@ static lam_status fill_targets(const struct detect *d, const struct detect_threa
 lam_status detect_fill_train(void *state, const struct lam_fill *at, void *const *data) {
     const struct detect *d = state;
     struct detect_thread *thread = &d->threads[at->thread];
-    float *planes = data[DETECT_FIELD_IMAGE];
+    uint8_t *planes = data[DETECT_FIELD_IMAGE];
     if (d->config->overfit_batch)
         LAM_TRY(plain(d, d->train, at->index % d->config->batch, thread, planes));
     else

@@ -55,6 +55,13 @@ static const char *const casts[] = {
     "cast shape=5x3x7x9 from=u8 to=bf16",   "cast shape=3x7 from=u8 to=f32",
 };
 
+static const char *const normalizations[] = {
+    FOR_BOTH_DTYPES("normalize n=5 c=3 h=9 w=7"),
+    FOR_BOTH_DTYPES("normalize n=3 c=4 h=5 w=8"),
+    FOR_BOTH_DTYPES("normalize n=1 c=1 h=1 w=1"),
+    FOR_BOTH_DTYPES("normalize n=2 c=3 h=33 w=47"),
+};
+
 #define DROPOUT(op)                                                                                          \
     SHAPES(op), op " shape=5x17x7x5 rate=0.5", op " shape=8x65x64 rate=0.25 stream=99",                      \
         op " shape=5x33 rate=0"
@@ -76,6 +83,9 @@ static void test_channel_scales(void **state) {
 static void test_casts(void **state) {
     SUITE_RUN(state, casts);
 }
+static void test_normalizations(void **state) {
+    SUITE_RUN(state, normalizations);
+}
 static void test_dropouts(void **state) {
     SUITE_RUN(state, dropouts);
 }
@@ -84,6 +94,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_activations),    cmocka_unit_test(test_sums),  cmocka_unit_test(test_mixes),
         cmocka_unit_test(test_channel_scales), cmocka_unit_test(test_casts), cmocka_unit_test(test_dropouts),
+        cmocka_unit_test(test_normalizations),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }

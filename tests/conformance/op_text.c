@@ -267,6 +267,15 @@ static void build_cast(struct words *w, struct lam_op *op, enum lam_dtype dtype)
     output(op, batched(dtype_word(w, "to"), shape));
 }
 
+/* The means and deviations of ImageNet, and others for a fourth channel. */
+static void build_normalize(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
+    struct lam_shape shape = image_words(w);
+    op->attr.normalize =
+        (struct lam_normalize_attr){{0.485f, 0.456f, 0.406f, 0.5f}, {0.229f, 0.224f, 0.225f, 1}};
+    input(op, batched(LAM_U8, shape));
+    output(op, batched(dtype, shape));
+}
+
 static void build_copy(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
     struct lam_shape from = shape_word(w, "shape"), to = from;
     if (word(w, "to", NULL)) to = shape_word(w, "to");
@@ -309,13 +318,11 @@ static void build_pool(struct words *w, struct lam_op *op, enum lam_dtype dtype)
         a->pad[i] = pair(w, "p", suffix, 0);
         y.dim[2 + i] = (x.dim[2 + i] + 2 * a->pad[i] - a->kernel[i]) / a->stride[i] + 1;
     }
-    struct lam_operand image = batched(dtype, x), result = batched(dtype, y), index = batched(LAM_I32, y);
-    bool largest = op->kind == LAM_OP_MAX_POOL || op->kind == LAM_OP_MAX_POOL_BWD;
+    struct lam_operand image = batched(dtype, x), result = batched(dtype, y);
     bool backward = op->kind == LAM_OP_MAX_POOL_BWD || op->kind == LAM_OP_AVG_POOL_BWD;
     input(op, backward ? result : image);
-    if (backward && largest) input(op, index);
+    if (op->kind == LAM_OP_MAX_POOL_BWD) input(op, image);
     output(op, backward ? image : result);
-    if (!backward && largest) output(op, index);
 }
 
 /* Ops between an image and something else of it: (image) -> (other) or back. */
@@ -473,6 +480,7 @@ static const build_fn builders[LAM_OP_COUNT] = {
     [LAM_OP_CHANNEL_SCALE] = build_channel_scale,
     [LAM_OP_CHANNEL_SCALE_BWD] = build_channel_scale,
     [LAM_OP_CAST] = build_cast,
+    [LAM_OP_NORMALIZE] = build_normalize,
     [LAM_OP_COPY] = build_copy,
     [LAM_OP_CONCAT] = build_concat,
     [LAM_OP_SLICE] = build_slice,

@@ -138,20 +138,6 @@ static void forward_inputs(const struct lam_op *op, struct operands *o) {
         forward.in[0] = forward.out[0] = op->in[1];
         reference_run(&forward, NULL, (const double *[]){o->in[1]}, (double *[]){o->in[1]});
         break;
-    case LAM_OP_MAX_POOL_BWD: {
-        forward.kind = LAM_OP_MAX_POOL;
-        forward.in[0] = op->out[0];
-        forward.out[0] = op->in[0];
-        double *x = malloc((size_t)reference_count(&op->out[0]) * sizeof *x);
-        if (!x) abort();
-        operands_fill_normal(x, reference_count(&op->out[0]), 1, 77);
-        double *dy = malloc((size_t)reference_count(&op->in[0]) * sizeof *dy);
-        if (!dy) abort();
-        reference_run(&forward, NULL, (const double *[]){x}, (double *[]){dy, o->in[1]});
-        free(dy);
-        free(x);
-        break;
-    }
     case LAM_OP_LAYER_NORM_BWD: {
         int64_t rows = reference_count(&op->in[2]), width = reference_last(&op->in[1]);
         for (int64_t r = 0; r < rows; r++) {
@@ -196,7 +182,7 @@ static void shape_inputs(const struct op_case *c, struct operands *o) {
         for (int64_t k = 0; k < reference_count(&op->in[i]); k++) {
             if (op->in[i].batched && !(i >= 1 && is_loss(op->kind))) o->in[i][k] += c->offset;
             if (c->ties) o->in[i][k] = rint(2 * o->in[i][k]) / 2;
-            if (op->in[i].desc.dtype == LAM_U8) o->in[i][k] = fmod(fabs(o->in[i][k]) * 100, 256);
+            if (op->in[i].desc.dtype == LAM_U8) o->in[i][k] = fmod(floor(fabs(o->in[i][k]) * 100), 256);
         }
     }
     if (op->kind == LAM_OP_GIOU || op->kind == LAM_OP_GIOU_BWD)

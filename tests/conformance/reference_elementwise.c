@@ -128,6 +128,17 @@ static void dropout(const struct lam_op *op, const struct lam_run *run, const do
     }
 }
 
+static void normalize(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                      double *const *out) {
+    (void)run;
+    struct reference_image image = reference_image(&op->in[0]);
+    FOR_EACH_ELEMENT(i) {
+        int64_t c = i / (image.h * image.w) % image.c;
+        out[0][i] =
+            (in[0][i] / 255 - (double)op->attr.normalize.mean[c]) / (double)op->attr.normalize.deviation[c];
+    }
+}
+
 reference_fn reference_elementwise(enum lam_op_kind kind) {
     switch ((int)kind) {
     case LAM_OP_RELU:
@@ -157,6 +168,8 @@ reference_fn reference_elementwise(enum lam_op_kind kind) {
     case LAM_OP_CAST:
     case LAM_OP_COPY:
         return same;
+    case LAM_OP_NORMALIZE:
+        return normalize;
     case LAM_OP_DROPOUT:
     case LAM_OP_DROPOUT_BWD:
         return dropout;

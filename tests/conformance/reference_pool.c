@@ -22,6 +22,15 @@ static struct window window(const struct lam_pool_attr *a, struct reference_imag
     return w;
 }
 
+/* The place of the first maximum, in its plane. */
+static int64_t largest(const double *plane, const struct window *w, int64_t width) {
+    int64_t best = w->top * width + w->left;
+    for (int64_t iy = w->top; iy < w->bottom; iy++)
+        for (int64_t ix = w->left; ix < w->right; ix++)
+            if (plane[iy * width + ix] > plane[best]) best = iy * width + ix;
+    return best;
+}
+
 static void max_pool(const struct lam_op *op, const struct lam_run *run, const double *const *in,
                      double *const *out) {
     (void)run;
@@ -29,12 +38,7 @@ static void max_pool(const struct lam_op *op, const struct lam_run *run, const d
     for (int64_t i = 0; i < y.n * y.c * y.h * y.w; i++) {
         const double *plane = in[0] + i / (y.h * y.w) * x.h * x.w;
         struct window w = window(&op->attr.pool, x, i / y.w % y.h, i % y.w);
-        int64_t best = w.top * x.w + w.left;
-        for (int64_t iy = w.top; iy < w.bottom; iy++)
-            for (int64_t ix = w.left; ix < w.right; ix++)
-                if (plane[iy * x.w + ix] > plane[best]) best = iy * x.w + ix;
-        out[0][i] = plane[best];
-        out[1][i] = (double)best;
+        out[0][i] = plane[largest(plane, &w, x.w)];
     }
 }
 
@@ -43,8 +47,11 @@ static void max_pool_bwd(const struct lam_op *op, const struct lam_run *run, con
     (void)run;
     struct reference_image dx = reference_image(&op->out[0]), dy = reference_image(&op->in[0]);
     for (int64_t i = 0; i < dx.n * dx.c * dx.h * dx.w; i++) out[0][i] = 0;
-    for (int64_t i = 0; i < dy.n * dy.c * dy.h * dy.w; i++)
-        out[0][i / (dy.h * dy.w) * dx.h * dx.w + (int64_t)in[1][i]] += in[0][i];
+    for (int64_t i = 0; i < dy.n * dy.c * dy.h * dy.w; i++) {
+        int64_t plane = i / (dy.h * dy.w) * dx.h * dx.w;
+        struct window w = window(&op->attr.pool, dx, i / dy.w % dy.h, i % dy.w);
+        out[0][plane + largest(in[1] + plane, &w, dx.w)] += in[0][i];
+    }
 }
 
 static void avg_pool(const struct lam_op *op, const struct lam_run *run, const double *const *in,

@@ -169,7 +169,6 @@ static void choose_layouts(struct attempt *a) {
         operand->desc.layout =
             native ? a->suite->backend->layout(a->execution.device, &operand->desc) : LAM_PLAIN;
     }
-    if (op->kind == LAM_OP_MAX_POOL) op->out[1].desc.layout = op->out[0].desc.layout; /* op.h */
 }
 
 static lam_status create_kernel(struct attempt *a, const char *choice, struct lam_kernel **kernel,

@@ -145,6 +145,8 @@ static void make_task(struct net *net) {
     d->corners = malloc((size_t)d->anchors.count * sizeof *d->corners);
     detect_anchors_write(&d->anchors, d->corners);
     must(detect_make_network(d));
+    d->fields[DETECT_FIELD_IMAGE].dtype = LAM_F32; /* these images are no bytes */
+    d->network.normalize = NULL;
 }
 
 static struct lam_optimizer_options optimizer_of(const json_t *golden_case) {

@@ -60,10 +60,6 @@ struct pair {
     {{DY, 0}, {OUT, 0}}, {                                                                                   \
         0, -1                                                                                                \
     }
-#define OF_INDEX                                                                                             \
-    {{DY, 0}, {OUT, 1}}, {                                                                                   \
-        0, -1                                                                                                \
-    }
 #define OF_DY                                                                                                \
     {{DY, 0}}, {                                                                                             \
         0, -1                                                                                                \
@@ -111,9 +107,9 @@ static const struct pair pairs[] = {
     {"mix", "mix_bwd", "shape=3x2x4x5", {{DY, 0}, {IN, 0}, {IN, 1}, {IN, 2}}, {0, 1, 2, -1}},
     {"slice", "slice_bwd", "shape=2x5x3x2 axis=1 begin=1 length=3", OF_DY},
     {"slice", "slice_bwd", "shape=2x5x3x4 axis=3 begin=0 length=2", OF_DY},
-    {"max_pool", "max_pool_bwd", "n=2 c=2 h=6 w=5 k=3 s=2 p=1", OF_INDEX},
-    {"max_pool", "max_pool_bwd", "n=1 c=3 h=5 w=5 k=2 s=2", OF_INDEX},
-    {"max_pool", "max_pool_bwd", "n=1 c=3 h=5 w=5 k=3 s=1 p=1", OF_INDEX},
+    {"max_pool", "max_pool_bwd", "n=2 c=2 h=6 w=5 k=3 s=2 p=1", OF_INPUT},
+    {"max_pool", "max_pool_bwd", "n=1 c=3 h=5 w=5 k=2 s=2", OF_INPUT},
+    {"max_pool", "max_pool_bwd", "n=1 c=3 h=5 w=5 k=3 s=1 p=1", OF_INPUT},
     {"avg_pool", "avg_pool_bwd", "n=2 c=2 h=6 w=5 k=3 s=2 p=1", OF_DY},
     {"avg_pool", "avg_pool_bwd", "n=2 c=2 h=5 w=4 kh=2 kw=3 s=1 ph=0 pw=1", OF_DY},
     {"global_avg_pool", "global_avg_pool_bwd", "n=2 c=3 h=4 w=3", OF_DY},

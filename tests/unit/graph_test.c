@@ -219,6 +219,36 @@ static void test_shared_weights_are_prepared_once(void **state) {
     assert_int_equal(apart - shared, transformed);
 }
 
+/* Of a step of training over four images: a wide map, its maxima, a loss. */
+static size_t activations_of_a_pool(int kernel, int stride) {
+    struct fixture f = make(true);
+    struct lam_device *device;
+    struct lam_program *program;
+    const struct lam_conv_spec conv = {.out = 32, .kernel = 7, .stride = 2, .pad = 3};
+    lam_value x = lam_graph_input(f.g, "image", LAM_F32, LAM_SHAPE(4, 3, 64, 64));
+    x = lam_relu(f.g, lam_batch_norm(f.g, lam_conv(f.g, x, "conv", conv), "bn"));
+    x = lam_max_pool(f.g, x, kernel, stride, 1);
+    lam_value label = lam_graph_input(f.g, "label", LAM_I32, LAM_SHAPE(4));
+    x = lam_linear(f.g, lam_global_avg_pool(f.g, x), "fc", (struct lam_linear_spec){.out = 10, .bias = true});
+    assert_int_equal(lam_graph_backward(f.g, lam_cross_entropy(f.g, x, label, 0, NULL)), LAM_OK);
+    assert_int_equal(lam_device_open("cpu:0", 0, &device), LAM_OK);
+    struct lam_program_options options = {.max_slice = 1};
+    assert_int_equal(lam_program_compile(f.g, device, &options, &program), LAM_OK);
+    size_t bytes = lam_program_activation_bytes(program);
+    lam_program_destroy(program);
+    drop(&f);
+    lam_device_close(device);
+    return bytes;
+}
+
+/* The gradient of a pooled map is wide as well, but can be had again from the small one behind the pool. */
+static void test_a_wide_gradient_is_computed_again(void **state) {
+    (void)state;
+    const size_t map = 4 * 32 * 32 * 32 * sizeof(float);
+    assert_in_range(activations_of_a_pool(3, 2), map, map + map / 2);
+    assert_true(activations_of_a_pool(3, 1) >= map); /* as large behind it as before */
+}
+
 static void refused(struct fixture *f, lam_value value, const char *part) {
     assert_int_equal(value, LAM_NO_VALUE);
     lam_graph_status(f->g);
@@ -251,6 +281,16 @@ static void test_bad_operands_are_refused(void **state) {
             "2 numbers for 3 channels");
     f = make(true);
     refused(&f, lam_pixel_unshuffle(f.g, image(f.g), 3), "8x8 does not divide by 3");
+    struct lam_normalize_attr normalize = {.mean = {.5f, .5f, .5f}, .deviation = {.25f, .25f, .25f}};
+    f = make(true);
+    refused(&f, lam_normalize(f.g, image(f.g), &normalize), "takes u8 of at most 4 channels, not f32 of 3");
+    f = make(true);
+    refused(&f, lam_normalize(f.g, lam_graph_input(f.g, "wide", LAM_U8, LAM_SHAPE(4, 5, 8, 8)), &normalize),
+            "not u8 of 5");
+    normalize.deviation[2] = 0;
+    f = make(true);
+    refused(&f, lam_normalize(f.g, lam_graph_input(f.g, "bytes", LAM_U8, LAM_SHAPE(4, 3, 8, 8)), &normalize),
+            "the deviation of channel 2 is 0");
 }
 
 /* A weighted loss is divided by the batch alone, the others by all elements. */
@@ -365,6 +405,7 @@ int main(void) {
         cmocka_unit_test(test_evaluation_graphs_have_no_backward),
         cmocka_unit_test(test_constants),
         cmocka_unit_test(test_shared_weights_are_prepared_once),
+        cmocka_unit_test(test_a_wide_gradient_is_computed_again),
         cmocka_unit_test(test_bad_operands_are_refused),
         cmocka_unit_test(test_scales_of_losses),
         cmocka_unit_test(test_plan_never_overlaps_and_is_tight),
