@@ -144,19 +144,14 @@ static size_t over(size_t a, size_t b) {
 static void bound(const struct lam_fit *fit, struct sort *sort) {
     static const size_t ROUNDING = 256; /* of optimizer state */
     for (int last = 0; last < fit->units; last++) {
-        size_t workspace = sort->bytes[at(fit, last, last)].workspace;
         for (int first = last - 1; first >= 0; first--) {
             const struct lam_partition_bytes *pair = &sort->bytes[at(fit, first, first + 1)],
                                              *single = &sort->bytes[at(fit, first + 1, first + 1)],
                                              *less = &sort->bytes[at(fit, first + 1, last)];
-            if (sort->block[at(fit, first, last)].known) {
-                workspace = sort->bytes[at(fit, first, last)].workspace;
-                continue;
-            }
+            if (sort->block[at(fit, first, last)].known) continue;
             sort->bytes[at(fit, first, last)] = (struct lam_partition_bytes){
                 .own = less->own + over(pair->own, single->own + ROUNDING),
-                .activations = less->activations + over(pair->activations, single->activations) / 2,
-                .workspace = workspace / 4 * 3};
+                .activations = less->activations + over(pair->activations, single->activations) / 2};
         }
     }
 }

@@ -13,7 +13,7 @@
  * even by the bounds, nothing fits. Blocks of alike units are compiled once. Kernels are chosen by rules of shape.
  *
  * The bounds. One unit more at a block's beginning adds what it adds to a block of one unit: of parameters all, of activations
- * half at least (what is kept of a long run of units is thinned out); the workspace does not shrink by more than a quarter. They
+ * half at least (what is kept of a long run of units is thinned out); the workspace, which may shrink as well, counts nothing. They
  * decide which blocks are looked at, never whether a cut fits.
  */
 #ifndef LAM_LOCAL_FIT_H

@@ -159,8 +159,17 @@ static void compare_searches(struct bench *b, const struct table *table, int blo
     limits[0] = limits[1] = least - 1;
     OK(lam_partition_in_memory(&b->problem, &room, &all_cut, &all_found));
     assert_false(all_found);
-    b->problem.blocks = 0;
     lam_fit_destroy(fit);
+    for (int i = 0; i < 8; i++) { /* asked anew, with little compiled */
+        limits[0] = limits[1] = least + (whole->own + whole->activations - least) / 16 * (size_t)i;
+        OK(lam_fit_create(&b->options, &b->problem, &fit));
+        OK(lam_fit_search(fit, blocks, limits, &cut, &found));
+        b->problem.blocks = blocks;
+        OK(lam_partition_in_memory(&b->problem, &room, &all_cut, &all_found));
+        assert_true(found && all_found && slowest(&cut) == slowest(&all_cut));
+        lam_fit_destroy(fit);
+    }
+    b->problem.blocks = 0;
 }
 
 static void test_search(void **state) {
@@ -169,14 +178,18 @@ static void test_search(void **state) {
         const char *model, *method;
         int devices, depth;
         bool taps;
-    } cases[] = {{"resnet20", "dgl", 1, 1, false},
-                 {"resnet20", "glcan", 2, 1, false},
-                 {"vit-micro", "dgl", 2, 1, false},
-                 {"resnet20", "dgl", 2, 1, true}};
+        int batch, side; /* 0: the rig's */
+    } cases[] = {{"resnet20", "dgl", 1, 1, false, 0, 0},
+                 {"resnet20", "dgl", 1, 1, false, 32, 32},
+                 {"resnet20", "glcan", 2, 1, false, 0, 0},
+                 {"vit-micro", "dgl", 2, 1, false, 0, 0},
+                 {"resnet20", "dgl", 2, 1, true, 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct bench b;
         static struct table table;
         open_bench(&b, cases[i].model, cases[i].method, cases[i].devices, cases[i].depth, cases[i].taps);
+        if (cases[i].batch) b.options.batch = cases[i].batch, b.options.tail = 0;
+        if (cases[i].side) b.rig.fields[0].shape = LAM_SHAPE(3, cases[i].side, cases[i].side);
         fill_table(&b, &table);
         compare_searches(&b, &table, 0);
         compare_searches(&b, &table, 3);
