@@ -74,8 +74,15 @@ static void close_chooser(struct chooser *c) {
     free(c->names);
     free(c->unit);
     free(c->aux);
+    free(c->speed);
     free(c->limits);
     free(c->may_cut);
+}
+
+/* What is known without measuring. Between devices of two kinds, nothing is. */
+static double speed_by_cores(const struct lam_device *first, const struct lam_device *device) {
+    if (lam_device_backend(first) != lam_device_backend(device)) return 1;
+    return (double)lam_device_lanes(device) / (double)lam_device_lanes(first);
 }
 
 static lam_status open_chooser(struct chooser *c, const struct lam_chain_options *o) {
@@ -84,10 +91,11 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
     *c = (struct chooser){.options = o};
     c->unit = calloc(units, sizeof *c->unit);
     c->aux = calloc(units, sizeof *c->aux);
+    c->speed = calloc((size_t)o->device_count, sizeof *c->speed);
     c->names = calloc(units, sizeof *c->names);
     c->limits = calloc((size_t)o->device_count, sizeof *c->limits);
     c->may_cut = calloc(units, sizeof *c->may_cut);
-    if (!c->unit || !c->aux || !c->names || !c->limits || !c->may_cut) return lam_no_memory();
+    if (!c->unit || !c->aux || !c->speed || !c->names || !c->limits || !c->may_cut) return lam_no_memory();
     for (int u = 0; u < network->units; u++)
         c->may_cut[u] = u + 1 < network->head_unit + (network->head_alone ? 1 : 0);
     for (int u = 0; u < network->units; u++) {
@@ -96,12 +104,16 @@ static lam_status open_chooser(struct chooser *c, const struct lam_chain_options
         if (!c->names[u]) return lam_no_memory();
         c->unit[u] = 1;
     }
-    for (int d = 0; d < o->device_count; d++) c->limits[d] = lam_device_limit(o->devices[d]);
+    for (int d = 0; d < o->device_count; d++) {
+        c->limits[d] = lam_device_limit(o->devices[d]);
+        c->speed[d] = speed_by_cores(o->devices[0], o->devices[d]);
+    }
     c->problem = (struct lam_partition_problem){.units = network->units,
                                                 .blocks = o->blocks,
                                                 .devices = o->device_count,
                                                 .unit_seconds = c->unit,
                                                 .aux_seconds = c->aux,
+                                                .speed = c->speed,
                                                 .unit_names = (const char *const *)c->names};
     if (o->fit) c->problem.blocks = 0;
     return LAM_OK;
@@ -171,6 +183,46 @@ static lam_status cut_by_times(struct chooser *c, struct lam_chain *chain) {
     return fits ? LAM_OK : lam_chain_cut_in_limits(c, chain);
 }
 
+static double sum_of(const double *seconds, int count) {
+    double sum = 0;
+    for (int i = 0; i < count; i++) sum += seconds[i];
+    return sum;
+}
+
+/* Whether device d is as fast as an earlier one, which is then *as. */
+static bool is_like_another(const struct lam_chain_options *o, int d, int *as) {
+    for (*as = 0; *as < d; ++*as)
+        if (lam_device_lanes(o->devices[*as]) == lam_device_lanes(o->devices[d]) &&
+            lam_device_backend(o->devices[*as]) == lam_device_backend(o->devices[d]) &&
+            !strcmp(lam_device_describe(o->devices[*as]), lam_device_describe(o->devices[d])))
+            return true;
+    return false;
+}
+
+/* All units on the first device of each sort, beside what they took on the very first. */
+static lam_status measure_speeds(struct chooser *c, const struct lam_chain_options *measured) {
+    const struct lam_chain_options *o = c->options;
+    int units = o->network->units;
+    double *unit = calloc((size_t)units, sizeof *unit), *aux = calloc((size_t)units, sizeof *aux);
+    lam_status status = unit && aux ? LAM_OK : lam_no_memory();
+    for (int d = 1, as; d < o->device_count && status == LAM_OK; d++) {
+        struct lam_chain_options one = *measured;
+        if (is_like_another(o, d, &as)) {
+            c->speed[d] = c->speed[as];
+            continue;
+        }
+        one.devices = o->devices + d;
+        one.device_count = 1;
+        status = lam_profile_units(&one, unit, aux);
+        if (status == LAM_OK)
+            c->speed[d] =
+                (sum_of(c->unit, units) + sum_of(c->aux, units)) / (sum_of(unit, units) + sum_of(aux, units));
+    }
+    free(unit);
+    free(aux);
+    return status;
+}
+
 /* Where memory is short for measuring, FLOPs stand for times. */
 static lam_status measure_units(struct chooser *c) {
     struct lam_chain_options measured = *c->options;
@@ -181,6 +233,7 @@ static lam_status measure_units(struct chooser *c) {
     }
     c->seconds = true;
     lam_status status = lam_profile_units(&measured, c->unit, c->aux);
+    if (status == LAM_OK) status = measure_speeds(c, &measured);
     if (status == LAM_ERR_MEMORY_LIMIT) {
         lam_log(LAM_LOG_NOTICE, "too little memory to measure units in; the network is cut by FLOPs");
         c->seconds = false;

@@ -9,7 +9,8 @@
 struct chooser {
     const struct lam_chain_options *options;
     struct lam_partition_problem problem;
-    double *unit, *aux; /* seconds, or FLOPs */
+    double *unit, *aux; /* seconds, or FLOPs, on the first device */
+    double *speed;      /* [devices] of the first device's */
     bool seconds;
     char **names;
     size_t *limits;

@@ -202,8 +202,17 @@ static void say_slowest(const struct chooser *c, const struct lam_partition *cut
     char text[32];
     int slowest = slowest_device(cut);
     if (cut->devices < 2) return;
-    say(words, "; %s is the slowest device, with %s of a step", lam_device_name(c->options->devices[slowest]),
-        work_text(c, cut->device_seconds[slowest], text, sizeof text));
+    const char *first = lam_device_name(c->options->devices[0]);
+    say(words, "; %s is the slowest device, with ", lam_device_name(c->options->devices[slowest]));
+    work_text(c, cut->device_seconds[slowest], text, sizeof text);
+    if (c->seconds || c->speed[slowest] == 1)
+        say(words, "%s of a step", text);
+    else
+        say(words, "what takes as long as %s on %s", text, first);
+    for (int d = 1; d < cut->devices; d++)
+        if (c->speed[d] != 1)
+            say(words, "; %s is %.2f times as fast as %s", lam_device_name(c->options->devices[d]),
+                c->speed[d], first);
     double next = next_best(c, cut);
     if (next < INFINITY)
         say(words, "; moving a border by a unit would make that %s", work_text(c, next, text, sizeof text));

@@ -245,6 +245,35 @@ static void test_chain(void **state) {
     }
 }
 
+/* FLOPs of the second block over those of the first, for a device of one core and one of three in this order. */
+static double share_of_second(const char *first, const char *second) {
+    struct bench b;
+    struct lam_chain chain;
+    struct lam_device *devices[2];
+    open_bench(&b, "resnet20", "dgl", 2, 1, false);
+    OK(lam_device_open(first, 0, &devices[0]));
+    OK(lam_device_open(second, 0, &devices[1]));
+    b.options.devices = devices;
+    b.options.fit = false;
+    b.options.blocks = 2;
+    OK(lam_chain_create(&b.options, &chain));
+    assert_int_equal(chain.count, 2);
+    double share = lam_block_training_flops(chain.blocks[1]) / lam_block_training_flops(chain.blocks[0]);
+    lam_chain_destroy(&chain);
+    b.options.devices = b.devices;
+    for (int d = 0; d < 2; d++) lam_device_close(devices[d]);
+    close_bench(&b);
+    return share;
+}
+
+static void test_a_faster_device_gets_more(void **state) {
+    (void)state;
+    double alike = share_of_second("cpu:0", "cpu:1"), more = share_of_second("cpu:0", "cpu:1-3");
+    double less = share_of_second("cpu:1-3", "cpu:0");
+    assert_true(more > 1.7 * alike && more > 2 && more < 4.5);
+    assert_true(less < alike / 1.7 && less < 1.0 / 2 && less > 1 / 4.5);
+}
+
 static void test_too_little(void **state) {
     (void)state;
     struct bench b;
@@ -271,6 +300,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_search),
         cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_a_faster_device_gets_more),
         cmocka_unit_test(test_too_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
