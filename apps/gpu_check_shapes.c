@@ -27,6 +27,7 @@ const char *const gpu_check_shapes[] = {
     CONV("n=2 c=128 h=28 w=28 o=128 k=3 s=2 p=1"),
     CONV("n=1 c=256 h=14 w=14 o=256 k=3 p=1"),
     CONV("n=2 c=512 h=7 w=7 o=2048 k=1"),
+    "normalize n=8 c=3 h=224 w=224",
     BOTH("max_pool", "n=2 c=64 h=112 w=112 k=3 s=2 p=1"),
     BOTH("global_avg_pool", "n=8 c=2048 h=7 w=7"),
     BOTH("cross_entropy", "shape=64x1000 smoothing=0.1"),
@@ -46,7 +47,9 @@ const char *const gpu_check_shapes[] = {
     "permute_hwc n=2 c=36 h=40 w=40 k=4",
     "permute_chw n=2 c=36 h=40 w=40 k=4",
     LOSS("focal", "shape=2x19206x8 labels"),
+    LOSS("quality_focal", "shape=2x19206x8"),
     BOTH("giou", "n=2 a=19206"),
+    "iou_targets n=2 a=19206 k=8",
     /* EDSR */
     FIRST("n=1 c=3 h=48 w=48 o=64 k=3 p=1 bias"),
     CONV("n=1 c=64 h=32 w=32 o=256 k=3 p=1 bias"),

@@ -62,6 +62,10 @@ LAM_GIOU_CODE struct lam_giou_areas lam_giou_areas_of(const struct lam_giou_axis
     return a;
 }
 
+LAM_GIOU_CODE double lam_iou_of(const struct lam_giou_areas *a) {
+    return a->intersection / (a->whole + LAM_GIOU_EPS);
+}
+
 LAM_GIOU_CODE double lam_giou_loss_of(const struct lam_giou_areas *a) {
     return 1 - a->intersection / (a->whole + LAM_GIOU_EPS) +
            (a->enclosing - a->whole) / (a->enclosing + LAM_GIOU_EPS);

@@ -226,6 +226,7 @@ static lam_status set_loops(const struct lam_op *op, enum lam_op_kind of_kind, s
         CASE(CHARBONNIER, charbonnier)
         CASE(BCE_LOGITS, bce)
         CASE(FOCAL, focal)
+        CASE(QUALITY_FOCAL, quality_focal)
     default:
         return lam_cpu_unsupported(op, "no such loss");
     }
@@ -296,4 +297,5 @@ CREATE(smooth_l1)
 CREATE(charbonnier)
 CREATE(bce_logits)
 CREATE(focal)
+CREATE(quality_focal)
 CREATE(loss_bwd)

@@ -8,7 +8,7 @@
 #include "cpu/simd_block.h"
 #include "cpu/simd_math.h"
 
-enum loss { L1, MSE, SMOOTH_L1, CHARBONNIER, BCE, FOCAL };
+enum loss { L1, MSE, SMOOTH_L1, CHARBONNIER, BCE, FOCAL, QUALITY_FOCAL };
 enum { STRETCH = 64 * LAM_V };
 
 LAM_INLINE vf select_greater(vf a, float b, vf x, vf y) {
@@ -31,6 +31,14 @@ LAM_INLINE vf focal(vf x, vf t, const struct lam_loss_attr *loss, bool slope) {
     return select_greater(t, -0.5f, result, v_zero());
 }
 
+/* d^2 (softplus(x) - t x) with d = sigmoid(x) - t (Li et al. 2020, equation 3, beta 2); and d/dx of it, where the entropy's slope
+ * is d itself. */
+LAM_INLINE vf quality_focal(vf x, vf t, bool slope) {
+    vf p = v_sigmoid(x), d = p - t, entropy = v_fnma(x, t, v_softplus(x));
+    vf result = slope ? d * v_fma((p + p) * (v_set(1) - p), entropy, d * d) : d * d * entropy;
+    return select_greater(t, -0.5f, result, v_zero());
+}
+
 LAM_INLINE vf loss_of(enum loss which, vf x, vf t, const struct lam_loss_attr *loss) {
     vf d = x - t, size = v_abs(d);
     switch (which) {
@@ -47,9 +55,11 @@ LAM_INLINE vf loss_of(enum loss which, vf x, vf t, const struct lam_loss_attr *l
     case BCE:
         return v_fnma(x, t, v_softplus(x));
     case FOCAL:
+        return focal(x, t, loss, false);
+    case QUALITY_FOCAL:
         break;
     }
-    return focal(x, t, loss, false);
+    return quality_focal(x, t, false);
 }
 
 LAM_INLINE vf slope_of(enum loss which, vf x, vf t, const struct lam_loss_attr *loss) {
@@ -67,9 +77,11 @@ LAM_INLINE vf slope_of(enum loss which, vf x, vf t, const struct lam_loss_attr *
     case BCE:
         return v_sigmoid(x) - t;
     case FOCAL:
+        return focal(x, t, loss, true);
+    case QUALITY_FOCAL:
         break;
     }
-    return focal(x, t, loss, true);
+    return quality_focal(x, t, true);
 }
 
 /* Targets of elements begin .. begin + count - 1, from the labels of their rows. */
@@ -209,6 +221,7 @@ LAM_INLINE void cross_entropy_slope(const struct lam_cross_entropy_row *row, enu
     DEFINE_LOSS(charbonnier, CHARBONNIER, type)                                                              \
     DEFINE_LOSS(bce, BCE, type)                                                                              \
     DEFINE_LOSS(focal, FOCAL, type)                                                                          \
+    DEFINE_LOSS(quality_focal, QUALITY_FOCAL, type)                                                          \
     static double cross_entropy_##type(const struct lam_cross_entropy_row *row) {                            \
         return cross_entropy(row, LAM_SIMD_##type);                                                          \
     }                                                                                                        \
@@ -226,6 +239,7 @@ const struct lam_loss_kernels LAM_ISA_NAME(lam_loss) = {
     .charbonnier = LOSS(charbonnier),
     .bce = LOSS(bce),
     .focal = LOSS(focal),
+    .quality_focal = LOSS(quality_focal),
     .cross_entropy = LAM_TYPES(cross_entropy),
     .cross_entropy_slope = LAM_TYPES(cross_entropy_slope),
 };

@@ -33,7 +33,7 @@ struct lam_loss_kernels {
     struct {
         lam_loss_sum_fn sum[LAM_SIMD_TYPES];
         lam_loss_slope_fn slope[LAM_SIMD_TYPES];
-    } l1, mse, smooth_l1, charbonnier, bce, focal;
+    } l1, mse, smooth_l1, charbonnier, bce, focal, quality_focal;
     double (*cross_entropy[LAM_SIMD_TYPES])(const struct lam_cross_entropy_row *row);
     void (*cross_entropy_slope[LAM_SIMD_TYPES])(const struct lam_cross_entropy_row *row);
 };

@@ -84,10 +84,12 @@ LAM_CPU_CREATE(smooth_l1);
 LAM_CPU_CREATE(charbonnier);
 LAM_CPU_CREATE(bce_logits);
 LAM_CPU_CREATE(focal);
+LAM_CPU_CREATE(quality_focal);
 LAM_CPU_CREATE(loss_bwd);
 
 /* loss_giou.c */
 LAM_CPU_CREATE(giou);
+LAM_CPU_CREATE(iou_targets);
 LAM_CPU_CREATE(giou_bwd);
 
 #undef LAM_CPU_CREATE

@@ -85,8 +85,10 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_CHARBONNIER] = lam_cpu_charbonnier_create,
     [LAM_OP_BCE_LOGITS] = lam_cpu_bce_logits_create,
     [LAM_OP_FOCAL] = lam_cpu_focal_create,
+    [LAM_OP_QUALITY_FOCAL] = lam_cpu_quality_focal_create,
     [LAM_OP_LOSS_BWD] = lam_cpu_loss_bwd_create,
     [LAM_OP_GIOU] = lam_cpu_giou_create,
+    [LAM_OP_IOU_TARGETS] = lam_cpu_iou_targets_create,
     [LAM_OP_GIOU_BWD] = lam_cpu_giou_bwd_create,
 };
 

@@ -47,6 +47,25 @@ __global__ void giou_bwd(const T *deltas, const float *anchors, const float *tar
     }
 }
 
+/* Rows of `classes` numbers (op.h, IOU_TARGETS). */
+template <typename T>
+__global__ void iou_targets(const int32_t *label, const T *deltas, const float *anchors, const float *target,
+                            const float *weight, float *y, int64_t rows, int anchor_count, int classes) {
+    for (int64_t r = first_index(); r < rows; r += index_step()) {
+        const int32_t here = label[r];
+        const bool ignored = here < -1 || here >= classes;
+        float share = 0;
+        if (!ignored && here >= 0 && weight[r] != 0) {
+            const float *anchor = anchors + r % anchor_count * 4;
+            lam_giou_axis x_axis = row_axis(deltas + r * 4, anchor, target + r * 4, 0);
+            lam_giou_axis y_axis = row_axis(deltas + r * 4, anchor, target + r * 4, 1);
+            lam_giou_areas a = lam_giou_areas_of(&x_axis, &y_axis);
+            share = (float)lam_iou_of(&a);
+        }
+        for (int k = 0; k < classes; k++) y[r * classes + k] = ignored ? -1.0f : k == here ? share : 0.0f;
+    }
+}
+
 /* ---- kernels ---- */
 
 int anchors_of(const struct lam_kernel *kernel) {
@@ -76,20 +95,34 @@ void backward_run(const struct lam_kernel *kernel, const struct lam_kernel_args 
     });
 }
 
-bool fits(const struct lam_op *op) {
-    const struct lam_shape *x = &op->in[0].desc.shape;
-    if (op->inputs != 4 || !op->in[0].batched || x->rank != 3 || x->dim[2] != 4 || !is_float(op->in[0]))
+void targets_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    const struct lam_shape *y = &kernel->op.out[0].desc.shape;
+    const int64_t rows = y->dim[1] * args->count;
+    with_float_type(kernel->op.in[1].desc.dtype, [&](auto *type) {
+        using T = std::remove_pointer_t<decltype(type)>;
+        lam_launch(args->stream, "iou_targets", iou_targets<T>, lam_grid(args->stream, rows, LOSS_THREADS),
+                   LOSS_THREADS, 0, (const int32_t *)args->in[0], (const T *)args->in[1],
+                   (const float *)args->in[2], (const float *)args->in[3], (const float *)args->in[4],
+                   (float *)args->out[0], rows, (int)y->dim[1], (int)y->dim[2]);
+    });
+}
+
+/* Operands from `first` on. */
+bool fits(const struct lam_op *op, int first) {
+    const struct lam_operand *in = op->in + first;
+    const struct lam_shape *x = &in[0].desc.shape;
+    if (op->inputs != first + 4 || !in[0].batched || x->rank != 3 || x->dim[2] != 4 || !is_float(in[0]))
         return false;
     for (int i = 1; i < 4; i++)
-        if (!op->in[i].present || op->in[i].desc.dtype != LAM_F32) return false;
+        if (!in[i].present || in[i].desc.dtype != LAM_F32) return false;
     const struct lam_shape anchors = {2, {x->dim[1], 4}}, weight = {2, {x->dim[0], x->dim[1]}};
-    return lam_shape_equal(op->in[1].desc.shape, anchors) && !op->in[1].batched &&
-           lam_shape_equal(op->in[2].desc.shape, *x) && lam_shape_equal(op->in[3].desc.shape, weight);
+    return lam_shape_equal(in[1].desc.shape, anchors) && !in[1].batched &&
+           lam_shape_equal(in[2].desc.shape, *x) && lam_shape_equal(in[3].desc.shape, weight);
 }
 
 lam_status create(const struct lam_op *op, struct lam_kernel **kernel) {
     const bool backward = op->kind == LAM_OP_GIOU_BWD;
-    if (!fits(op) || (backward && op->out[0].desc.dtype != op->in[0].desc.dtype))
+    if (!fits(op, 0) || (backward && op->out[0].desc.dtype != op->in[0].desc.dtype))
         return feature_op_unsupported(
             op, "takes deltas [N, A, 4], anchors [A, 4], target [N, A, 4], weight [N, A]");
     simple_kernel *made = nullptr;
@@ -100,7 +133,25 @@ lam_status create(const struct lam_op *op, struct lam_kernel **kernel) {
     return LAM_OK;
 }
 
+lam_status targets_create(const struct lam_op *op, struct lam_kernel **kernel) {
+    const struct lam_operand &label = op->in[0], &y = op->out[0];
+    const bool good = fits(op, 1) && label.desc.dtype == LAM_I32 && y.desc.dtype == LAM_F32 &&
+                      lam_shape_equal(label.desc.shape, op->in[4].desc.shape) && y.desc.shape.rank == 3 &&
+                      y.desc.shape.dim[0] == label.desc.shape.dim[0] &&
+                      y.desc.shape.dim[1] == label.desc.shape.dim[1];
+    if (!good)
+        return feature_op_unsupported(
+            op, "takes labels [N, A], deltas [N, A, 4], anchors [A, 4], target [N, A, 4], "
+                "weight [N, A], and makes [N, A, K]");
+    simple_kernel *made = nullptr;
+    LAM_TRY(feature_op_new(op, &made));
+    *kernel = &made->base;
+    (*kernel)->run = targets_run;
+    return LAM_OK;
+}
+
 } // namespace
 
 LAM_CUDA_CREATE(lam_cuda_giou_create, create)
 LAM_CUDA_CREATE(lam_cuda_giou_bwd_create, create)
+LAM_CUDA_CREATE(lam_cuda_iou_targets_create, targets_create)

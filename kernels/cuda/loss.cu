@@ -19,6 +19,7 @@ struct smooth_l1 {};
 struct charbonnier {};
 struct bce_logits {};
 struct focal {};
+struct quality_focal {};
 
 __device__ float sign(float d) {
     return d > 0 ? 1.0f : d < 0 ? -1.0f : d; /* NaN stays */
@@ -84,6 +85,20 @@ __device__ float slope_of(focal, float x, float t, const struct lam_loss_attr &l
     logistic z = logistic_of(t > 0.5f ? x : -x);
     float dz = alpha * expf(-loss.gamma * z.plus) * (z.sigmoid - 1 - loss.gamma * z.sigmoid * z.minus);
     return t > 0.5f ? dz : -dz;
+}
+
+/* Li et al. 2020, equation 3 with beta 2: d^2 (softplus(x) - t x), d = sigmoid(x) - t, which is also the entropy's slope. */
+__device__ float value_of(quality_focal, float x, float t, const struct lam_loss_attr &) {
+    if (t < -0.5f) return 0;
+    logistic z = logistic_of(x);
+    float d = z.sigmoid - t;
+    return d * d * (z.plus - t * x);
+}
+__device__ float slope_of(quality_focal, float x, float t, const struct lam_loss_attr &) {
+    if (t < -0.5f) return 0;
+    logistic z = logistic_of(x);
+    float d = z.sigmoid - t, p = z.sigmoid;
+    return d * (2 * p * (1 - p) * (z.plus - t * x) + d * d);
 }
 
 /* ---- operands ---- */
@@ -211,6 +226,8 @@ template <typename F> void with_loss(enum lam_op_kind kind, F f) {
         return f(bce_logits());
     case LAM_OP_FOCAL:
         return f(focal());
+    case LAM_OP_QUALITY_FOCAL:
+        return f(quality_focal());
     }
 }
 
@@ -285,7 +302,7 @@ bool fits(const struct lam_op *op, enum lam_op_kind which) {
 lam_status create(const struct lam_op *op, struct lam_kernel **kernel) {
     const bool backward = op->kind == LAM_OP_LOSS_BWD;
     const enum lam_op_kind which = backward ? op->attr.loss.of : op->kind;
-    if (which < LAM_OP_L1 || which > LAM_OP_FOCAL) return feature_op_unsupported(op, "no such loss");
+    if (which < LAM_OP_L1 || which > LAM_OP_QUALITY_FOCAL) return feature_op_unsupported(op, "no such loss");
     if (!fits(op, which))
         return feature_op_unsupported(
             op, "x must be batched, f32 or bf16; the target f32 of the same shape, or labels of the "
@@ -308,4 +325,5 @@ LAM_CUDA_CREATE(lam_cuda_smooth_l1_create, create)
 LAM_CUDA_CREATE(lam_cuda_charbonnier_create, create)
 LAM_CUDA_CREATE(lam_cuda_bce_logits_create, create)
 LAM_CUDA_CREATE(lam_cuda_focal_create, create)
+LAM_CUDA_CREATE(lam_cuda_quality_focal_create, create)
 LAM_CUDA_CREATE(lam_cuda_loss_bwd_create, create)

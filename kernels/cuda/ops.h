@@ -72,8 +72,10 @@
     X(CHARBONNIER, lam_cuda_charbonnier_create)                                                              \
     X(BCE_LOGITS, lam_cuda_bce_logits_create)                                                                \
     X(FOCAL, lam_cuda_focal_create)                                                                          \
+    X(QUALITY_FOCAL, lam_cuda_quality_focal_create)                                                          \
     X(LOSS_BWD, lam_cuda_loss_bwd_create)                                                                    \
     X(GIOU, lam_cuda_giou_create)                                                                            \
+    X(IOU_TARGETS, lam_cuda_iou_targets_create)                                                              \
     X(GIOU_BWD, lam_cuda_giou_bwd_create)
 
 #define LAM_CUDA_OPS(X)                                                                                      \

@@ -122,7 +122,9 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * FOCAL               sigmoid focal loss (Lin et al. 2017), loss.alpha, loss.gamma; target 1, 0, or -1 = ignored. Or target is
  *                     i32 of x's shape without the last dimension: the place in a row of x that is 1, the others are 0. -1:
  *                     all are 0. Below -1, or beyond the row: the row is ignored.
- * LOSS_BWD            x, target, weight or none -> dx, for each of these six; attr.loss.of says whose. 0 where a weight is 0
+ * QUALITY_FOCAL       d d times the binary cross entropy of sigmoid(x), d = sigmoid(x) - target; target in 0..1, or -1 = ignored
+ *                     (Li et al. 2020, quality focal loss with beta 2)
+ * LOSS_BWD            x, target, weight or none -> dx, for each of these seven; attr.loss.of says whose. 0 where a weight is 0
  *
  * GIOU                deltas [N,A,4] f32 or bf16, anchors [A,4] (shared; corners x1, y1, x2, y2), target f32 [N,A,4] (corners),
  *                     weight f32 [N,A] -> loss [] (sum) = loss.scale * sum of weight (1 - GIoU(box, target))
@@ -131,6 +133,9 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  *                     intersection, U of union, E of the smallest box around both, and e = 1e-7:
  *                     GIoU = I / (U + e) - (E - U) / (E + e) (Rezatofighi et al. 2019). Where a weight is 0, deltas and
  *                     target are not looked at.
+ * IOU_TARGETS         label i32 [N,A], and deltas, anchors, target, weight as of GIOU -> y f32 [N,A,K], targets of QUALITY_FOCAL: in
+ *                     a row, at the place of its label, I / (U + e) of box and target, 0 at the others. Label -1, or weight 0: all
+ *                     are 0. Below -1, or beyond the row: all are -1. y has no gradient.
  * GIOU_BWD            deltas, anchors, target, weight -> ddeltas, of the deltas' type. 0 where a weight is 0
  */
 #define LAM_OP_TABLE(X)                                                                                      \
@@ -194,8 +199,10 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
     X(CHARBONNIER, "charbonnier", false)                                                                     \
     X(BCE_LOGITS, "bce_logits", false)                                                                       \
     X(FOCAL, "focal", false)                                                                                 \
+    X(QUALITY_FOCAL, "quality_focal", false)                                                                 \
     X(LOSS_BWD, "loss_bwd", false)                                                                           \
     X(GIOU, "giou", false)                                                                                   \
+    X(IOU_TARGETS, "iou_targets", true)                                                                      \
     X(GIOU_BWD, "giou_bwd", false)
 
 enum lam_op_kind {

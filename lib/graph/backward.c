@@ -287,6 +287,7 @@ static void scalar_rule(struct backward *b, const struct node *node, double weig
     case LAM_OP_CHARBONNIER:
     case LAM_OP_BCE_LOGITS:
     case LAM_OP_FOCAL:
+    case LAM_OP_QUALITY_FOCAL:
         loss_backward(b, node, LAM_OP_LOSS_BWD, weight);
         return;
     case LAM_OP_GIOU:

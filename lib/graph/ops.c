@@ -303,11 +303,17 @@ lam_value lam_focal_loss(struct lam_graph *g, lam_value x, lam_value target, lam
     return loss(g, LAM_OP_FOCAL, attr, x, target, weight);
 }
 
-lam_value lam_giou_loss(struct lam_graph *g, lam_value deltas, lam_value anchors, lam_value target,
-                        lam_value weight) {
-    if (!has_rank(g, deltas, 3, "giou") || lam_graph_bad(g, anchors) || lam_graph_bad(g, target) ||
+lam_value lam_quality_focal_loss(struct lam_graph *g, lam_value x, lam_value target, lam_value weight,
+                                 float scale) {
+    return loss(g, LAM_OP_QUALITY_FOCAL, (struct lam_loss_attr){.scale = scale}, x, target, weight);
+}
+
+/* Deltas [N, A, 4], anchors [A, 4], target [N, A, 4], weight [N, A]; else a failure. */
+static bool are_boxes(struct lam_graph *g, const char *who, lam_value deltas, lam_value anchors,
+                      lam_value target, lam_value weight) {
+    if (!has_rank(g, deltas, 3, who) || lam_graph_bad(g, anchors) || lam_graph_bad(g, target) ||
         lam_graph_bad(g, weight))
-        return LAM_NO_VALUE;
+        return false;
     struct lam_shape x = lam_value_shape(g, deltas);
     bool fits = x.dim[2] == 4 && is_f32(g, anchors) && is_f32(g, target) && is_f32(g, weight) &&
                 !lam_graph_value(g, anchors)->batched &&
@@ -315,9 +321,27 @@ lam_value lam_giou_loss(struct lam_graph *g, lam_value deltas, lam_value anchors
                 lam_shape_equal(lam_value_shape(g, target), x) &&
                 lam_shape_equal(lam_value_shape(g, weight), LAM_SHAPE(x.dim[0], x.dim[1]));
     if (!fits)
-        return lam_graph_fail(
-            g, LAM_ERR_INVALID,
-            "giou: takes deltas [N, A, 4], anchors [A, 4], target [N, A, 4], weight [N, A]");
+        lam_graph_fail(g, LAM_ERR_INVALID,
+                       "%s: takes deltas [N, A, 4], anchors [A, 4], target [N, A, 4], weight [N, A]", who);
+    return fits;
+}
+
+lam_value lam_iou_targets(struct lam_graph *g, lam_value label, int64_t classes, lam_value deltas,
+                          lam_value anchors, lam_value target, lam_value weight) {
+    if (!are_boxes(g, "iou targets", deltas, anchors, target, weight) || lam_graph_bad(g, label))
+        return LAM_NO_VALUE;
+    struct lam_shape rows = lam_value_shape(g, weight);
+    if (lam_value_dtype(g, label) != LAM_I32 || !lam_shape_equal(lam_value_shape(g, label), rows))
+        return lam_graph_fail(g, LAM_ERR_INVALID, "iou targets: labels must be i32 [N, A]");
+    lam_value y = lam_graph_new_value(g, LAM_F32, LAM_SHAPE(rows.dim[0], rows.dim[1], classes), true);
+    const lam_value in[] = {label, deltas, anchors, target, weight};
+    if (y == LAM_NO_VALUE || !lam_graph_add(g, LAM_OP_IOU_TARGETS, NULL, in, 5, &y, 1)) return LAM_NO_VALUE;
+    return y;
+}
+
+lam_value lam_giou_loss(struct lam_graph *g, lam_value deltas, lam_value anchors, lam_value target,
+                        lam_value weight) {
+    if (!are_boxes(g, "giou", deltas, anchors, target, weight)) return LAM_NO_VALUE;
     struct lam_loss_attr attr = {.scale = (float)(1.0 / (double)g->batch)};
     return scalar_of(g, LAM_OP_GIOU, attr, (lam_value[]){deltas, anchors, target, weight}, 4);
 }

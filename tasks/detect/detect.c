@@ -14,6 +14,7 @@
 
 enum { SMALLEST_SIDE = 32, LARGEST_SIDE = 4096, MOST_MEASURED = 200, MOST_FITTED = 200000 };
 
+static const char *const class_losses[] = {"focal", "quality", NULL};
 static const char *const box_losses[] = {"giou", "smooth-l1", NULL};
 
 static const struct lam_option options[] = {
@@ -54,11 +55,15 @@ static const struct lam_option options[] = {
         .help = "3x3 convolutions of a subnet; 0 = the model's own"),
     ROW("local-depth", INT, local_depth, "0", GROUP, LAM_RANGE(0, 16),
         .help = "the same of auxiliary networks; 0 = half"),
+    ROW("class-loss", CHOICE, class_loss, "focal", GROUP, .choices = class_losses,
+        .help = "of all anchors that are not ignored; quality: a positive's target is how well its box fits, "
+                "not 1"),
     ROW("box-loss", CHOICE, box_loss, "giou", GROUP, .choices = box_losses, .help = "of positive anchors"),
     ROW("box-weight", NUMBER, box_weight, "1", GROUP, LAM_RANGE(0, 1000), .help = "of the box loss"),
-    ROW("focal-alpha", NUMBER, focal_alpha, "0.25", GROUP, LAM_RANGE(0, 1), .help = "weight of positives"),
+    ROW("focal-alpha", NUMBER, focal_alpha, "0.25", GROUP, LAM_RANGE(0, 1),
+        .help = "focal: weight of positives"),
     ROW("focal-gamma", NUMBER, focal_gamma, "2", GROUP, LAM_RANGE(0, 10),
-        .help = "how little easy anchors count"),
+        .help = "focal: how little easy anchors count"),
     ROW("positive-iou", NUMBER, positive, "0.5", GROUP, LAM_RANGE(0.01, 1),
         .help = "an anchor that overlaps a box so much is positive"),
     ROW("negative-iou", NUMBER, negative, "0.4", GROUP, LAM_RANGE(0.01, 1),
@@ -93,6 +98,9 @@ static lam_status check(const struct lam_config *config, const void *own) {
     if (c->negative > c->positive)
         return lam_fail(LAM_ERR_INVALID, "--negative-iou %g is above --positive-iou %g", c->negative,
                         c->positive);
+    if (c->class_loss == DETECT_QUALITY && c->box_loss != DETECT_GIOU)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--class-loss quality measures boxes by their corners: it needs --box-loss giou");
     int levels;
     return *config->model ? retinanet_levels(config->model, &levels) : LAM_OK;
 }

@@ -12,6 +12,7 @@
 #include "tasks/detect/detect.h"
 #include "tasks/detect/retinanet.h"
 
+enum detect_class_loss { DETECT_FOCAL, DETECT_QUALITY };
 enum detect_box_loss { DETECT_GIOU, DETECT_SMOOTH_L1 };
 
 struct detect_config {
@@ -20,7 +21,8 @@ struct detect_config {
     int64_t short_side;
     double flip, flip_vertical, scale_min, scale_max, hue, saturation, value, mosaic;
     int64_t head_width, head_depth, local_depth, anchor_sizes;
-    int box_loss; /* enum detect_box_loss */
+    int class_loss; /* enum detect_class_loss; DETECT_QUALITY needs DETECT_GIOU */
+    int box_loss;   /* enum detect_box_loss */
     double box_weight, focal_alpha, focal_gamma, positive, negative;
     double conf, show_conf, iou;
     int64_t max_det;

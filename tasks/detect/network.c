@@ -11,18 +11,23 @@ static void declare_outputs(struct lam_graph *graph, lam_value classes, lam_valu
 static lam_value build_loss(const struct detect *d, struct lam_graph *graph, lam_value classes,
                             lam_value deltas, const lam_value *inputs) {
     const struct detect_config *own = d->own;
-    lam_value boxes,
-        focal = lam_focal_loss(graph, classes, inputs[DETECT_FIELD_CLASSES], inputs[DETECT_FIELD_NORMALISER],
-                               (float)own->focal_alpha, (float)own->focal_gamma, 1);
+    const lam_value labels = inputs[DETECT_FIELD_CLASSES], normaliser = inputs[DETECT_FIELD_NORMALISER];
+    const lam_value target = inputs[DETECT_FIELD_BOXES], weights = inputs[DETECT_FIELD_WEIGHTS];
+    static const float beta = 1.0f / 9;
+    lam_value anchors = LAM_NO_VALUE, focal, boxes;
     if (own->box_loss == DETECT_GIOU) {
-        lam_value anchors =
-            lam_constant(graph, "anchors", LAM_SHAPE(d->anchors.count, 4), (const float *)d->corners);
-        boxes =
-            lam_giou_loss(graph, deltas, anchors, inputs[DETECT_FIELD_BOXES], inputs[DETECT_FIELD_WEIGHTS]);
+        anchors = lam_constant(graph, "anchors", LAM_SHAPE(d->anchors.count, 4), (const float *)d->corners);
+        boxes = lam_giou_loss(graph, deltas, anchors, target, weights);
     } else {
-        static const float beta = 1.0f / 9;
-        boxes =
-            lam_smooth_l1_loss(graph, deltas, inputs[DETECT_FIELD_BOXES], inputs[DETECT_FIELD_WEIGHTS], beta);
+        boxes = lam_smooth_l1_loss(graph, deltas, target, weights, beta);
+    }
+    if (own->class_loss == DETECT_QUALITY) {
+        lam_value quality =
+            lam_iou_targets(graph, labels, d->classes.count, deltas, anchors, target, weights);
+        focal = lam_quality_focal_loss(graph, classes, quality, normaliser, 1);
+    } else {
+        focal = lam_focal_loss(graph, classes, labels, normaliser, (float)own->focal_alpha,
+                               (float)own->focal_gamma, 1);
     }
     return lam_add(graph, focal, lam_scale(graph, boxes, (float)own->box_weight));
 }

@@ -57,6 +57,12 @@ static const char *const classifications[] = {
     "loss_bwd of=focal shape=5x40 gamma=0",
     "loss_bwd of=focal shape=5x40 offset=60",
     "loss_bwd of=focal shape=5x40 offset=-60",
+    ELEMENTWISE("quality_focal "),
+    ELEMENTWISE("loss_bwd of=quality_focal "),
+    "quality_focal shape=5x40 offset=60",
+    "quality_focal shape=5x40 offset=-60",
+    "loss_bwd of=quality_focal shape=5x40 offset=60",
+    "loss_bwd of=quality_focal shape=5x40 offset=-60",
 };
 
 /* Weights of samples, of rows, and of pixels. */
@@ -66,12 +72,20 @@ static const char *const classifications[] = {
         op "shape=2x33x1 weight=2"
 
 static const char *const weighted[] = {
-    WEIGHTED("l1 "),          WEIGHTED("loss_bwd of=l1 "),
-    WEIGHTED("mse "),         WEIGHTED("loss_bwd of=mse "),
-    WEIGHTED("smooth_l1 "),   WEIGHTED("loss_bwd of=smooth_l1 "),
-    WEIGHTED("charbonnier "), WEIGHTED("loss_bwd of=charbonnier "),
-    WEIGHTED("bce_logits "),  WEIGHTED("loss_bwd of=bce_logits "),
-    WEIGHTED("focal "),       WEIGHTED("loss_bwd of=focal "),
+    WEIGHTED("l1 "),
+    WEIGHTED("loss_bwd of=l1 "),
+    WEIGHTED("mse "),
+    WEIGHTED("loss_bwd of=mse "),
+    WEIGHTED("smooth_l1 "),
+    WEIGHTED("loss_bwd of=smooth_l1 "),
+    WEIGHTED("charbonnier "),
+    WEIGHTED("loss_bwd of=charbonnier "),
+    WEIGHTED("bce_logits "),
+    WEIGHTED("loss_bwd of=bce_logits "),
+    WEIGHTED("focal "),
+    WEIGHTED("loss_bwd of=focal "),
+    WEIGHTED("quality_focal "),
+    WEIGHTED("loss_bwd of=quality_focal "),
 };
 
 /* Rows shorter, as long, and longer than vectors, and more elements than are done at a time. */
@@ -86,7 +100,13 @@ static const char *const labels[] = {LABELS("focal "), LABELS("loss_bwd of=focal
 #define GIOU(op)                                                                                             \
     FOR_BOTH_DTYPES(op " n=5 a=70"), FOR_BOTH_DTYPES(op " n=2 a=9 scale=1"), op " n=1 a=1", op " n=8 a=3"
 
-static const char *const giou[] = {GIOU("giou"), GIOU("giou_bwd")};
+static const char *const giou[] = {GIOU("giou"),
+                                   GIOU("giou_bwd"),
+                                   FOR_BOTH_DTYPES("iou_targets n=5 a=70"),
+                                   FOR_BOTH_DTYPES("iou_targets n=2 a=9"),
+                                   "iou_targets n=1 a=1",
+                                   "iou_targets n=3 a=40 k=1",
+                                   "iou_targets n=2 a=33 k=80"};
 
 static void test_cross_entropy(void **state) {
     SUITE_RUN(state, cross_entropy);

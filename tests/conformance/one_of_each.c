@@ -64,6 +64,8 @@ const char *const one_of_each[LAM_OP_COUNT] = {
     [LAM_OP_BCE_LOGITS] = "bce_logits shape=2x5",
     [LAM_OP_FOCAL] = "focal shape=2x5",
     [LAM_OP_LOSS_BWD] = "loss_bwd of=mse shape=2x5",
+    [LAM_OP_QUALITY_FOCAL] = "quality_focal shape=2x5",
+    [LAM_OP_IOU_TARGETS] = "iou_targets n=2 a=5",
     [LAM_OP_GIOU] = "giou n=2 a=5",
     [LAM_OP_GIOU_BWD] = "giou_bwd n=2 a=5",
 };

@@ -452,6 +452,14 @@ static void build_giou(struct words *w, struct lam_op *op, enum lam_dtype dtype)
     output(op, op->kind == LAM_OP_GIOU ? shared(LAM_SCALAR) : deltas);
 }
 
+static void build_iou_targets(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
+    int64_t n = integer(w, "n", 1), a = integer(w, "a", 1), classes = integer(w, "k", 3);
+    input(op, batched(LAM_I32, LAM_SHAPE(n, a)));
+    input(op, batched(dtype, LAM_SHAPE(n, a, 4))), input(op, shared(LAM_SHAPE(a, 4)));
+    input(op, batched(LAM_F32, LAM_SHAPE(n, a, 4))), input(op, batched(LAM_F32, LAM_SHAPE(n, a)));
+    output(op, batched(LAM_F32, LAM_SHAPE(n, a, classes)));
+}
+
 typedef void (*build_fn)(struct words *w, struct lam_op *op, enum lam_dtype dtype);
 
 static const build_fn builders[LAM_OP_COUNT] = {
@@ -515,8 +523,10 @@ static const build_fn builders[LAM_OP_COUNT] = {
     [LAM_OP_CHARBONNIER] = build_loss,
     [LAM_OP_BCE_LOGITS] = build_loss,
     [LAM_OP_FOCAL] = build_loss,
+    [LAM_OP_QUALITY_FOCAL] = build_loss,
     [LAM_OP_LOSS_BWD] = build_loss,
     [LAM_OP_GIOU] = build_giou,
+    [LAM_OP_IOU_TARGETS] = build_iou_targets,
     [LAM_OP_GIOU_BWD] = build_giou,
 };
 

@@ -72,6 +72,8 @@ static void loss_targets(const struct lam_op *op, double *target, double *weight
     const bool labels = op->in[1].desc.dtype == LAM_I32;
     for (int64_t i = 0; i < count; i++) {
         if (of == LAM_OP_BCE_LOGITS) target[i] = 0.5 + 0.5 * sin(3 * target[i]);
+        if (of == LAM_OP_QUALITY_FOCAL)
+            target[i] = target[i] < -1.2 ? -1 : target[i] > 0.3 ? 0.5 + 0.5 * sin(3 * target[i]) : 0;
         if (of == LAM_OP_FOCAL && !labels) target[i] = target[i] > 0.7 ? 1 : target[i] < -1.2 ? -1 : 0;
     }
     if (of == LAM_OP_FOCAL && labels) make_row_labels(target, count, classes);
@@ -86,18 +88,19 @@ static void loss_targets(const struct lam_op *op, double *target, double *weight
     if (!labels) spoil_targets(target, count, weight, reference_count(&op->in[2]));
 }
 
-/* Anchors about the origin, and targets near to or far from them; some deltas ask for more than they get. */
-static void giou_operands(const struct lam_op *op, struct operands *o) {
-    int64_t anchors = reference_count(&op->in[1]) / 4, rows = reference_count(&op->in[3]);
+/* Anchors about the origin, and targets near to or far from them; some deltas ask for more than they get. in: deltas and
+ * what follows. */
+static void giou_operands(const struct lam_op *op, double *const *in, int64_t rows) {
+    int64_t anchors = op->in[op->kind == LAM_OP_IOU_TARGETS ? 2 : 1].desc.shape.dim[0];
     for (int64_t a = 0; a < anchors; a++)
         for (int i = 0; i < 2; i++) {
-            double *box = o->in[1] + 4 * a, low = 20 * box[i];
+            double *box = in[1] + 4 * a, low = 20 * box[i];
             box[2 + i] = low + 5 + 10 * fabs(box[2 + i]);
             box[i] = low;
         }
     for (int64_t r = 0; r < rows; r++) {
-        double *target = o->in[2] + 4 * r, *delta = o->in[0] + 4 * r;
-        const double *anchor = o->in[1] + 4 * (r % anchors);
+        double *target = in[2] + 4 * r, *delta = in[0] + 4 * r;
+        const double *anchor = in[1] + 4 * (r % anchors);
         for (int i = 0; i < 2; i++) {
             double low = anchor[i] + 4 * target[i] + (r % 5 == 4 ? 60 : 0);
             target[2 + i] = low + 4 + 8 * fabs(target[2 + i]);
@@ -106,8 +109,8 @@ static void giou_operands(const struct lam_op *op, struct operands *o) {
             delta[2 + i] = r % 7 == 3 && i == 0 ? 4.5 : 0.4 * delta[2 + i];
         }
     }
-    make_weights(o->in[3], rows);
-    spoil_targets(o->in[2], 4 * rows, o->in[3], rows);
+    make_weights(in[3], rows);
+    spoil_targets(in[2], 4 * rows, in[3], rows);
 }
 
 static bool is_loss(enum lam_op_kind kind) {
@@ -185,10 +188,14 @@ static void shape_inputs(const struct op_case *c, struct operands *o) {
             if (op->in[i].desc.dtype == LAM_U8) o->in[i][k] = fmod(floor(fabs(o->in[i][k]) * 100), 256);
         }
     }
-    if (op->kind == LAM_OP_GIOU || op->kind == LAM_OP_GIOU_BWD)
-        giou_operands(op, o);
-    else if (is_loss(op->kind))
+    if (op->kind == LAM_OP_GIOU || op->kind == LAM_OP_GIOU_BWD) {
+        giou_operands(op, o->in, reference_count(&op->in[3]));
+    } else if (op->kind == LAM_OP_IOU_TARGETS) {
+        make_row_labels(o->in[0], reference_count(&op->in[0]), reference_last(&op->out[0]));
+        giou_operands(op, o->in + 1, reference_count(&op->in[0]));
+    } else if (is_loss(op->kind)) {
         loss_targets(op, o->in[1], o->in[2]);
+    }
 }
 
 lam_status operands_create(const struct op_case *c, uint64_t seed, bool round, struct operands *operands) {

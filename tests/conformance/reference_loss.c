@@ -89,6 +89,8 @@ static double loss_value(enum lam_op_kind kind, const struct lam_loss_attr *a, d
         double alpha = t > 0.5 ? (double)a->alpha : 1 - (double)a->alpha;
         return alpha * pow(sigmoid(-z), a->gamma) * softplus(-z);
     }
+    case LAM_OP_QUALITY_FOCAL:
+        return t < 0 ? 0 : pow(t - sigmoid(x), 2) * (t * softplus(-x) + (1 - t) * softplus(x));
     }
     return NAN;
 }
@@ -112,6 +114,11 @@ static double loss_slope(enum lam_op_kind kind, const struct lam_loss_attr *a, d
         double alpha = t > 0.5 ? (double)a->alpha : 1 - (double)a->alpha;
         double slope = alpha * pow(sigmoid(-z), gamma) * (-gamma * p * softplus(-z) - sigmoid(-z));
         return t > 0.5 ? slope : -slope;
+    }
+    case LAM_OP_QUALITY_FOCAL: {
+        if (t < 0) return 0;
+        double p = sigmoid(x), entropy = t * softplus(-x) + (1 - t) * softplus(x);
+        return 2 * (p - t) * p * (1 - p) * entropy + pow(p - t, 3);
     }
     }
     return NAN;
@@ -246,6 +253,32 @@ static void giou(const struct lam_op *op, const struct lam_run *run, const doubl
     if (!backward) out[0][0] = sum;
 }
 
+static double iou_of(const double *delta, const double *anchor, const double *target) {
+    struct dual box[4];
+    decode(delta, anchor, box);
+    double shared = 1, own = 1, wanted = 1;
+    for (int i = 0; i < 2; i++) {
+        shared *= fmax(0, fmin(box[2 + i].value, target[2 + i]) - fmax(box[i].value, target[i]));
+        own *= box[2 + i].value - box[i].value;
+        wanted *= target[2 + i] - target[i];
+    }
+    return shared / (own + wanted - shared + 1e-7);
+}
+
+static void iou_targets(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                        double *const *out) {
+    (void)run;
+    int64_t rows = reference_count(&op->in[0]), classes = reference_last(&op->out[0]);
+    int64_t anchors = reference_count(&op->in[2]) / 4;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < classes; k++) {
+            double label = in[0][r], *y = &out[0][r * classes + k];
+            *y = label < -1 || label >= (double)classes ? -1 : 0;
+            if (label == (double)k && in[4][r] != 0)
+                *y = iou_of(in[1] + 4 * r, in[2] + 4 * (r % anchors), in[3] + 4 * r);
+        }
+}
+
 reference_fn reference_loss(enum lam_op_kind kind) {
     switch ((int)kind) {
     case LAM_OP_CROSS_ENTROPY:
@@ -258,12 +291,15 @@ reference_fn reference_loss(enum lam_op_kind kind) {
     case LAM_OP_CHARBONNIER:
     case LAM_OP_BCE_LOGITS:
     case LAM_OP_FOCAL:
+    case LAM_OP_QUALITY_FOCAL:
         return elementwise;
     case LAM_OP_LOSS_BWD:
         return elementwise_bwd;
     case LAM_OP_GIOU:
     case LAM_OP_GIOU_BWD:
         return giou;
+    case LAM_OP_IOU_TARGETS:
+        return iou_targets;
     }
     return NULL;
 }

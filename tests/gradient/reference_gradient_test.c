@@ -139,6 +139,8 @@ static const struct pair pairs[] = {
     {"focal", "loss_bwd of=focal", "shape=6x20 alpha=0.6 gamma=1.5", OF_LOSS},
     {"focal", "loss_bwd of=focal", "labels shape=3x9x5 weight=1", OF_WEIGHTED_LOSS},
     {"focal", "loss_bwd of=focal", "labels shape=3x9x5 gamma=1.5", OF_LOSS},
+    {"quality_focal", "loss_bwd of=quality_focal", "shape=6x20", OF_LOSS},
+    {"quality_focal", "loss_bwd of=quality_focal", "shape=3x9x5 weight=1", OF_WEIGHTED_LOSS},
     {"giou", "giou_bwd", "n=3 a=40", OF_GIOU},
 };
 
