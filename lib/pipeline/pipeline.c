@@ -472,7 +472,8 @@ char *lam_pipeline_text(const struct lam_pipeline *p) {
     return text;
 }
 
-/* Says so, once, when nothing has moved for a while though there is work. */
+/* Says so, once, when nothing was handed on for a while though there is work: a device may also just compute that long. The
+ * text takes the queues' locks, one by one, so the pipeline's is given back before. */
 static void *watch(void *argument) {
     struct lam_pipeline *p = argument;
     uint64_t last = 0;
@@ -490,10 +491,12 @@ static void *watch(void *argument) {
         bool stuck = now == last && !all_done(p) && !p->stopping;
         last = now;
         if (stuck && !said) {
+            pthread_mutex_unlock(&p->mutex);
             char *text = lam_pipeline_text(p);
-            lam_log(LAM_LOG_WARNING, "nothing has moved for %g s: %s", p->options.watchdog_seconds,
+            lam_log(LAM_LOG_WARNING, "nothing was handed on for %g s: %s", p->options.watchdog_seconds,
                     text ? text : "out of memory");
             free(text);
+            pthread_mutex_lock(&p->mutex);
         }
         said = stuck;
     }

@@ -52,7 +52,7 @@ enum lam_pipeline_schedule {
     LAM_PIPELINE_SEQUENTIAL,
     LAM_PIPELINE_PPLL,
     LAM_PIPELINE_GPIPE, /* end to end; Huang et al., arXiv 1811.06965 */
-    LAM_PIPELINE_1F1B,  /* end to end; Narayanan et al., arXiv 2104.04473 (PipeDream-Flush) */
+    LAM_PIPELINE_1F1B,  /* end to end; Narayanan et al., arXiv 2006.09503 (PipeDream-Flush) */
 };
 
 /* Slots in which batches stand that are on their way to another rank. */

@@ -1,4 +1,4 @@
-/* Counters under a lock; two condition variables each, one per side. */
+/* Counters under a lock; a condition variable for each side. */
 #include "pipeline/queue.h"
 
 #include <pthread.h>

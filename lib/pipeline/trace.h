@@ -28,7 +28,6 @@
     X(BACKWARD, "backward", "work")                                                                          \
     X(STEP, "forward and backward", "work") /* where the two cannot be told apart */                         \
     X(UPDATE, "update", "work")                                                                              \
-    X(SEND, "send", "work")                                                                                  \
     X(STARVED, "starved", "wait") /* waits for a batch or a snapshot */                                      \
     X(BLOCKED, "blocked", "wait") /* waits for room in the next queue */                                     \
     X(EVALUATE, "evaluate", "work")

@@ -225,7 +225,9 @@ bool lam_transport_close(struct lam_transport *t) {
     while (!all_closing(t) && lam_seconds() < end)
         nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * LISTEN_EVERY)}, NULL);
     bool orderly = all_closing(t) && !lam_transport_any_lost(t);
+    pthread_mutex_lock(&t->mutex);
     bool last = t->rank == t->ranks - 1 || t->peers[t->ranks - 1].closing;
+    pthread_mutex_unlock(&t->mutex);
     atomic_store(&t->closing, true);
     pthread_join(t->listener, NULL);
     t->ops->close(t->link, orderly);

@@ -170,18 +170,18 @@ static void the_newest_spans_are_kept(void **state) {
 static void what_is_no_span_is_left_out(void **state) {
     (void)state;
     struct lam_trace *trace = create(1, 8);
-    lam_trace_span(NULL, 0, LAM_TRACE_SEND, 1, 1, 0, 1);
+    lam_trace_span(NULL, 0, LAM_TRACE_UPDATE, 1, 1, 0, 1);
     lam_trace_lane(NULL, 0, "none");
     lam_trace_lane(trace, 1, "none");
     lam_trace_lane(trace, -1, "none");
-    lam_trace_span(trace, 1, LAM_TRACE_SEND, 1, 1, 0, 1);
-    lam_trace_span(trace, -1, LAM_TRACE_SEND, 1, 1, 0, 1);
+    lam_trace_span(trace, 1, LAM_TRACE_UPDATE, 1, 1, 0, 1);
+    lam_trace_span(trace, -1, LAM_TRACE_UPDATE, 1, 1, 0, 1);
     lam_trace_span(trace, 0, LAM_TRACE_KINDS, 1, 1, 0, 1);
-    lam_trace_span(trace, 0, LAM_TRACE_SEND, 1, 1, 1, 0.5);
-    lam_trace_span(trace, 0, LAM_TRACE_SEND, 1, 1, -1, 0.5);
-    lam_trace_span(trace, 0, LAM_TRACE_SEND, 1, 1, NAN, 1);
-    lam_trace_span(trace, 0, LAM_TRACE_SEND, 1, 1, 0, NAN);
-    lam_trace_span(trace, 0, LAM_TRACE_SEND, 1, 1, 0, INFINITY);
+    lam_trace_span(trace, 0, LAM_TRACE_UPDATE, 1, 1, 1, 0.5);
+    lam_trace_span(trace, 0, LAM_TRACE_UPDATE, 1, 1, -1, 0.5);
+    lam_trace_span(trace, 0, LAM_TRACE_UPDATE, 1, 1, NAN, 1);
+    lam_trace_span(trace, 0, LAM_TRACE_UPDATE, 1, 1, 0, NAN);
+    lam_trace_span(trace, 0, LAM_TRACE_UPDATE, 1, 1, 0, INFINITY);
     json_t *root = write_and_load(trace);
     assert_null(event_of(root, 0, "X", NULL, 0));
     assert_int_equal(lost_of(root, 0), 0);
