@@ -13,7 +13,7 @@ lam_status lam_aux_find(const char *name, const struct lam_aux **aux) {
             *aux = lam_aux_kinds[i];
             return LAM_OK;
         }
-    return lam_fail(LAM_ERR_NOT_FOUND, "there is no auxiliary network '%s'; there are dgl and glcan", name);
+    return lam_fail(LAM_ERR_NOT_FOUND, "there is no auxiliary network '%s'; lamina options lists them", name);
 }
 
 const struct lam_field *lam_network_input(const struct lam_network *network, bool training) {

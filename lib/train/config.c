@@ -18,7 +18,14 @@
 
 static const char *const last_batches[] = {"keep", "drop", NULL};
 static const char *const on_bads[] = {"stop", "skip", NULL};
-static const char *const methods[] = {"none", "dgl", "infopro", "glcan", "mlaan", NULL};
+/* Defaults of options that go with some schedules or methods alone: with others, anything else is refused or said to be in vain. */
+#define USUAL_QUEUE         2
+#define USUAL_MICRO_BATCHES 4
+#define USUAL_EMA_MOMENTUM  0.995
+#define TEXT_OF(x)          #x
+#define TEXT(x)             TEXT_OF(x)
+
+static const char *const methods[] = {"none", "dgl", "glcan", NULL};
 static const char *const globals[] = {"stages", "next", NULL};
 static const char *const branches[] = {"both", "lb", "ema", "neither", NULL};
 static const char *const pipelines[] = {"sequential", "ppll", "gpipe", "1f1b", NULL};
@@ -60,9 +67,9 @@ static const struct lam_option table[] = {
         .help = "how blocks take turns"),
     ROW("partition", TEXT, partition, "profiled", GROUP, .placeholder = "profiled|paper|uniform|CUTS",
         .help = "where blocks are cut"),
-    ROW("queue", INT, queue, "2", GROUP, RANGE(1, 1024),
+    ROW("queue", INT, queue, TEXT(USUAL_QUEUE), GROUP, RANGE(1, 1024),
         .help = "ppll: batches handed over to a device and not finished"),
-    ROW("micro-batches", INT, micro_batches, "4", GROUP, RANGE(1, 256),
+    ROW("micro-batches", INT, micro_batches, TEXT(USUAL_MICRO_BATCHES), GROUP, RANGE(1, 256),
         .help = "gpipe, 1f1b: parts of a batch; batch norm sees each alone"),
     ROW("glcan-global", CHOICE, glcan_global, "stages", GROUP, .choices = globals,
         .help =
@@ -73,7 +80,7 @@ static const struct lam_option table[] = {
         .help = "--glcan-global next: trained branch, its EMA twin, or both; neither = dgl"),
     ROW("glcan-fixed-mix", BOOL, glcan_fixed_mix, "no", GROUP,
         .help = "--glcan-global next: the weight of the two branches is not trained"),
-    ROW("ema-momentum", NUMBER, ema_momentum, "0.995", GROUP, RANGE(0, 0.9999999),
+    ROW("ema-momentum", NUMBER, ema_momentum, TEXT(USUAL_EMA_MOMENTUM), GROUP, RANGE(0, 0.9999999),
         .help = "--glcan-global next: of the twins of the next block's units, per step"),
     ROW("ema-lag", INT, ema_lag, "0", GROUP, RANGE(0, 1024),
         .help = "--glcan-global next: how many updates older the twins' source is; gives a pipeline slack"),
@@ -204,16 +211,23 @@ static lam_status check_fit(const struct lam_config *config) {
 
 /* Methods and schedules that do not go together, with what would. */
 static lam_status check_local_learning(const struct lam_config *config) {
-    const char *method = methods[config->method], *schedule = pipelines[config->schedule];
-    if (config->method == LAM_METHOD_INFOPRO || config->method == LAM_METHOD_MLAAN)
-        return lam_fail(LAM_ERR_UNSUPPORTED, "--method %s: is not in this version; there are dgl and glcan",
-                        method);
-    bool twins_asked = config->glcan_branches || config->glcan_fixed_mix || config->ema_lag;
-    bool twins = config->method == LAM_METHOD_GLCAN && config->glcan_global == LAM_GLCAN_NEXT;
-    if (twins_asked && !twins)
+    const char *schedule = pipelines[config->schedule];
+    bool glcan = config->method == LAM_METHOD_GLCAN;
+    bool twins_asked = config->glcan_branches || config->glcan_fixed_mix || config->ema_lag ||
+                       config->ema_momentum != USUAL_EMA_MOMENTUM;
+    if (twins_asked && !(glcan && config->glcan_global == LAM_GLCAN_NEXT))
         return lam_fail(LAM_ERR_INVALID,
-                        "--glcan-branches, --glcan-fixed-mix and --ema-lag go with --method glcan "
-                        "--glcan-global next");
+                        "--glcan-branches, --glcan-fixed-mix, --ema-momentum and --ema-lag go with --method "
+                        "glcan --glcan-global next");
+    if ((config->glcan_global != LAM_GLCAN_STAGES || config->glcan_depth) && !glcan)
+        return lam_fail(LAM_ERR_INVALID, "--glcan-global and --glcan-depth go with --method glcan");
+    if (config->queue != USUAL_QUEUE && config->schedule != LAM_PIPELINE_PPLL)
+        lam_log(LAM_LOG_NOTICE, "--queue %lld: has no effect under --schedule %s, only under ppll",
+                (long long)config->queue, schedule);
+    if (config->micro_batches != USUAL_MICRO_BATCHES && !end_to_end(config))
+        lam_log(LAM_LOG_NOTICE,
+                "--micro-batches %lld: has no effect under --schedule %s, only under gpipe and 1f1b",
+                (long long)config->micro_batches, schedule);
     if (end_to_end(config) && config->method != LAM_METHOD_NONE)
         return lam_fail(LAM_ERR_INVALID,
                         "--schedule %s trains end to end; use --method none, or --schedule ppll", schedule);
@@ -256,6 +270,33 @@ static lam_status check_kinds(const struct lam_config *config, char *const *name
     return LAM_OK;
 }
 
+/* "cpu:2", "cpu:0-3", "cuda:1": what it is of and which numbers. A name of another form is refused where it is opened. */
+static bool numbers_of(const char *name, char kind[8], int *first, int *last) {
+    int used = 0;
+    if (sscanf(name, "%7[a-z]:%d%n", kind, first, &used) != 2) return false;
+    *last = *first;
+    return name[used] == 0 || sscanf(name + used, "-%d", last) == 1;
+}
+
+/* No core and no GPU in two devices of a process. */
+static lam_status check_apart(char *const *names, int count) {
+    for (int a = 0; a < count; a++)
+        for (int b = 0; b < a; b++) {
+            char kinds[2][8];
+            int first[2], last[2];
+            if (!numbers_of(names[b], kinds[0], &first[0], &last[0]) ||
+                !numbers_of(names[a], kinds[1], &first[1], &last[1]) || strcmp(kinds[0], kinds[1]) != 0 ||
+                first[0] > last[1] || first[1] > last[0])
+                continue;
+            return lam_fail(
+                LAM_ERR_INVALID,
+                "--devices: %s and %s are not apart; give each its own (cores that this machine does not "
+                "have are shared, so cpu:0 to cpu:%d will do anywhere)",
+                names[b], names[a], count - 1);
+        }
+    return LAM_OK;
+}
+
 /* Each device has a block at least; end to end exactly one. */
 static lam_status check_devices(const struct lam_config *config) {
     char **names;
@@ -263,6 +304,7 @@ static lam_status check_devices(const struct lam_config *config) {
     int count;
     LAM_TRY(lam_config_devices(config, &names, &limits, &count));
     lam_status status = check_kinds(config, names, count);
+    if (status == LAM_OK && config->transport != LAM_TRANSPORT_MPI) status = check_apart(names, count);
     lam_config_free_devices(names, limits, count);
     LAM_TRY(status);
     if (lam_config_fits(config) && config->method != LAM_METHOD_NONE) return LAM_OK; /* blocks come later */

@@ -53,7 +53,7 @@ struct lam_config {
 };
 
 /* config->method; config->schedule is an enum lam_pipeline_schedule */
-enum lam_method { LAM_METHOD_NONE, LAM_METHOD_DGL, LAM_METHOD_INFOPRO, LAM_METHOD_GLCAN, LAM_METHOD_MLAAN };
+enum lam_method { LAM_METHOD_NONE, LAM_METHOD_DGL, LAM_METHOD_GLCAN };
 enum lam_glcan_global { LAM_GLCAN_STAGES, LAM_GLCAN_NEXT };
 enum lam_glcan_branches { LAM_GLCAN_BOTH, LAM_GLCAN_LB, LAM_GLCAN_EMA, LAM_GLCAN_NEITHER };
 const char *lam_method_name(int method);

@@ -65,13 +65,14 @@ static void time_text(double seconds, char *text, size_t size) {
 
 const char *lam_progress_text(const struct lam_progress_state *state, double rate, double seconds_left,
                               int width, char *text, size_t size) {
-    char left[32] = "-:--", peak[32], accuracy[32] = "", tail[200];
+    char left[32] = "-:--", peak[32], accuracy[32] = "", busy[96] = "", tail[300];
     if (rate > 0) time_text(seconds_left, left, sizeof left);
     if (state->accuracy >= 0) snprintf(accuracy, sizeof accuracy, "  acc %.3f", state->accuracy);
+    if (state->busy && *state->busy) snprintf(busy, sizeof busy, "  busy %.80s %%", state->busy);
     lam_bytes_text(state->peak_bytes, peak, sizeof peak);
-    int tail_length =
-        snprintf(tail, sizeof tail, " %lld/%lld  loss %.4f%s  %.0f img/s  left %s  peak %s",
-                 (long long)state->batch, (long long)state->batches, state->loss, accuracy, rate, left, peak);
+    int tail_length = snprintf(tail, sizeof tail, " %lld/%lld  loss %.4f%s  %.0f img/s%s  left %s  peak %s",
+                               (long long)state->batch, (long long)state->batches, state->loss, accuracy,
+                               rate, busy, left, peak);
     char head[64];
     int head_length =
         snprintf(head, sizeof head, "epoch %lld/%lld ", (long long)state->epoch, (long long)state->epochs);

@@ -30,6 +30,7 @@ struct lam_progress_state {
     int samples;            /* in the last step */
     double loss, accuracy;  /* means over this epoch; accuracy < 0: there is none */
     size_t peak_bytes;
+    const char *busy; /* "97 95": percent of the time that each device computed; NULL or empty: not told */
 };
 
 struct lam_progress;

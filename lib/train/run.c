@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "train/evaluate.h"
 #include "train/run_internal.h"
 
@@ -62,7 +63,85 @@ static lam_status save_checkpoint(struct run *run) {
     return save_as(run, "checkpoints/last.safetensors");
 }
 
+/* ---- what devices did and took ---- */
+
+static lam_status log_metric(struct run *run, int block, const char *name, double value) {
+    struct lam_metric metric = {
+        .step = run->at.step, .epoch = run->at.epoch + 1, .block = block, .name = name, .value = value};
+    return lam_folder_metric(&run->folder, &metric);
+}
+
+/* Once at the end of an epoch's training. */
+static void keep_times(struct run *run) {
+    if (run->times_kept) return;
+    run->times_kept = true;
+    for (int d = 0; d < run->device_count; d++) {
+        if (!lam_pipeline_local(run->pipeline, d)) continue;
+        const struct lam_pipeline_times t = run->times[d] = lam_pipeline_times(run->pipeline, d);
+        run->whole[d].busy += t.busy;
+        run->whole[d].forward += t.forward;
+        run->whole[d].starved += t.starved;
+        run->whole[d].blocked += t.blocked;
+    }
+}
+
+double lam_run_all_times(const struct lam_pipeline_times *t) {
+    return t->busy + t->starved + t->blocked;
+}
+
+/* What each device did in the epoch, or as much of it as there was, where there are several. */
+static lam_status tell_stages(struct run *run) {
+    static const char *const names[] = {"busy", "starved", "blocked"};
+    char line[1024] = "";
+    size_t used = 0;
+    for (int d = 0; run->device_count > 1 && d < run->device_count; d++) {
+        struct lam_pipeline_times t = lam_run_device(run, d).times;
+        double parts[] = {t.busy, t.starved, t.blocked}, all = lam_run_all_times(&t);
+        const char *device = lam_device_name(run->devices[d]);
+        for (int i = 0; i < 3; i++) {
+            char name[96];
+            snprintf(name, sizeof name, "%s/%s", names[i], device);
+            LAM_TRY(log_metric(run, 0, name, all > 0 ? parts[i] / all : 0));
+        }
+        if (used < sizeof line && all > 0)
+            used += (size_t)snprintf(line + used, sizeof line - used,
+                                     "%s%s busy %.0f starved %.0f blocked %.0f %%", d ? "; " : "", device,
+                                     100 * t.busy / all, 100 * t.starved / all, 100 * t.blocked / all);
+    }
+    if (*line) lam_progress_line(run->progress, "  %s", line);
+    return LAM_OK;
+}
+
+static lam_status write_trace(const struct run *run) {
+    if (!run->trace) return LAM_OK;
+    char *path = lam_folder_file(&run->folder, "trace.json");
+    if (!path) return lam_no_memory();
+    lam_status status = lam_trace_write(run->trace, path);
+    free(path);
+    return status;
+}
+
+/* In the head, once all ranks have told theirs. */
+static lam_status log_devices(struct run *run) {
+    for (int d = 0; d < run->device_count; d++) {
+        struct run_device device = lam_run_device(run, d);
+        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, lam_device_name(run->devices[d]),
+                                 &device.memory));
+    }
+    return write_trace(run);
+}
+
+/* Where a run ends within an epoch. */
+static lam_status tell_devices(struct run *run) {
+    LAM_TRY(lam_run_gather_devices(run));
+    if (!run->head) return LAM_OK;
+    LAM_TRY(log_devices(run));
+    return tell_stages(run);
+}
+
 static lam_status stop_here(struct run *run) {
+    keep_times(run);
+    LAM_TRY(tell_devices(run));
     LAM_TRY(save_checkpoint(run));
     LAM_TRY(lam_run_summary(run, false));
     LAM_TRY(lam_run_meet(run));
@@ -74,12 +153,6 @@ static lam_status stop_here(struct run *run) {
 }
 
 /* ---- a step ---- */
-
-static lam_status log_metric(struct run *run, int block, const char *name, double value) {
-    struct lam_metric metric = {
-        .step = run->at.step, .epoch = run->at.epoch + 1, .block = block, .name = name, .value = value};
-    return lam_folder_metric(&run->folder, &metric);
-}
 
 static lam_status log_step(struct run *run, const struct run_step *step) {
     int blocks = run->chain.count;
@@ -95,7 +168,26 @@ static lam_status log_step(struct run *run, const struct run_step *step) {
     return log_metric(run, blocks, name, step->score);
 }
 
+/* "97 95 %": the share of the epoch so far that each device computed in; empty where there is one, or where some belong to
+ * other processes. */
+static void busy_text(const struct run *run, char *text, size_t size) {
+    size_t used = 0;
+    *text = 0;
+    for (int d = 0; run->device_count > 1 && d < run->device_count && used < size; d++) {
+        if (!lam_pipeline_local(run->pipeline, d)) {
+            *text = 0;
+            return;
+        }
+        struct lam_pipeline_times t = lam_pipeline_times(run->pipeline, d);
+        double all = lam_run_all_times(&t);
+        used += (size_t)snprintf(text + used, size - used, "%s%.0f", d ? " " : "",
+                                 all > 0 ? 100 * t.busy / all : 0);
+    }
+}
+
 static void show_step(struct run *run, const struct run_step *step) {
+    char busy[LAM_MAX_DEVICES * 4 + 1];
+    busy_text(run, busy, sizeof busy);
     double count = run->at.samples ? (double)run->at.samples : 1;
     struct lam_progress_state state = {
         .epoch = (int64_t)run->at.epoch + 1,
@@ -107,6 +199,7 @@ static void show_step(struct run *run, const struct run_step *step) {
         .loss = run->at.loss_sum / count,
         .accuracy = step->score < 0 ? -1 : run->at.score_sum / count,
         .peak_bytes = lam_run_peak_bytes(run),
+        .busy = busy,
     };
     lam_progress_step(run->progress, &state);
 }
@@ -234,8 +327,10 @@ static lam_status train_epoch(struct run *run) {
     lam_status status = loader ? lam_loader_start(loader, run->at.epoch, (int64_t)run->at.batch) : LAM_OK;
     lam_progress_resume(run->progress);
     lam_pipeline_reset_times(run->pipeline);
+    run->times_kept = false;
     while (status == LAM_OK && more) status = next_step(run, loader, &done, &more);
     if (status == LAM_OK) status = drain(run);
+    if (status == LAM_OK) keep_times(run);
     lam_progress_pause(run->progress, NULL);
     struct lam_error error;
     lam_error_save(&error, status);
@@ -339,38 +434,6 @@ static lam_status evaluate_and_keep(struct run *run) {
 
 /* ---- an epoch's end ---- */
 
-/* What each device did in the epoch, where there are several. */
-static lam_status tell_stages(struct run *run) {
-    static const char *const names[] = {"busy", "starved", "blocked"};
-    char line[1024] = "";
-    size_t used = 0;
-    for (int d = 0; run->device_count > 1 && d < run->device_count; d++) {
-        struct lam_pipeline_times t = lam_run_device(run, d).times;
-        double parts[] = {t.busy, t.starved, t.blocked}, all = t.busy + t.starved + t.blocked;
-        const char *device = lam_device_name(run->devices[d]);
-        for (int i = 0; i < 3; i++) {
-            char name[96];
-            snprintf(name, sizeof name, "%s/%s", names[i], device);
-            LAM_TRY(log_metric(run, 0, name, all > 0 ? parts[i] / all : 0));
-        }
-        if (used < sizeof line && all > 0)
-            used += (size_t)snprintf(line + used, sizeof line - used,
-                                     "%s%s busy %.0f starved %.0f blocked %.0f %%", d ? "; " : "", device,
-                                     100 * t.busy / all, 100 * t.starved / all, 100 * t.blocked / all);
-    }
-    if (*line) lam_progress_line(run->progress, "  %s", line);
-    return LAM_OK;
-}
-
-static lam_status write_trace(const struct run *run) {
-    if (!run->trace) return LAM_OK;
-    char *path = lam_folder_file(&run->folder, "trace.json");
-    if (!path) return lam_no_memory();
-    lam_status status = lam_trace_write(run->trace, path);
-    free(path);
-    return status;
-}
-
 static void print_epoch(struct run *run, bool evaluated) {
     char text[512];
     size_t size = sizeof text;
@@ -405,12 +468,7 @@ static lam_status log_epoch(struct run *run) {
         metric.value = run->at.score_sum / count;
         LAM_TRY(lam_folder_metric(&run->folder, &metric));
     }
-    for (int d = 0; d < run->device_count; d++) {
-        struct run_device device = lam_run_device(run, d);
-        LAM_TRY(lam_memory_write(run->folder.memory, run->at.step, lam_device_name(run->devices[d]),
-                                 &device.memory));
-    }
-    return write_trace(run);
+    return log_devices(run);
 }
 
 static lam_status tell_epoch(struct run *run, bool evaluated) {
@@ -453,6 +511,7 @@ static lam_status train(struct run *run) {
         run->at.scored_at != run->at.step) { /* ended inside an epoch by --max-steps */
         LAM_TRY(evaluate_and_keep(run));
         if (run->head) print_epoch(run, true);
+        LAM_TRY(tell_devices(run));
     }
     if (!saved(run) || run->save_best) LAM_TRY(save_checkpoint(run));
     return lam_run_summary(run, true);
@@ -478,6 +537,14 @@ static int exit_code(const struct run *run, bool opened, lam_status status) {
     return run->started ? 1 : lam_refusal_code(status);
 }
 
+/* Of a run that failed: the trace shows how it came to that. The failure is what is reported, not this. */
+static void keep_trace(const struct run *run) {
+    struct lam_error error;
+    lam_error_save(&error, LAM_ERR_INTERNAL);
+    if (write_trace(run) != LAM_OK) lam_log(LAM_LOG_NOTICE, "trace.json: %s", lam_error_text());
+    lam_error_restore(&error);
+}
+
 lam_status lam_train(const struct lam_run_setup *setup, struct lam_run_result *result) {
     struct run run = {.setup = setup,
                       .task = setup->task,
@@ -489,6 +556,7 @@ lam_status lam_train(const struct lam_run_setup *setup, struct lam_run_result *r
     if (status == LAM_OK) status = lam_run_open(&run);
     bool opened = status == LAM_OK;
     if (opened && !run.nothing_left) status = train(&run);
+    if (opened && run.head && status != LAM_OK && status != LAM_ERR_STOPPED) keep_trace(&run);
     status = lam_run_close_ranks(&run, status);
     fill_result(&run, result);
     result->exit_code = exit_code(&run, opened, status);

@@ -31,7 +31,8 @@ struct run_step {
 
 /* What a device did and what it took, told by the process that it belongs to. */
 struct run_device {
-    struct lam_pipeline_times times;
+    struct lam_pipeline_times times; /* of the last epoch's training, evaluation left out */
+    struct lam_pipeline_times whole; /* of all training of this process */
     struct lam_memory_report memory;
 };
 
@@ -49,6 +50,9 @@ struct run {
     struct lam_trace *trace;
     struct run_step *steps; /* a ring */
     int step_capacity;
+    /* By device of this process; kept where an epoch's training ends. */
+    struct lam_pipeline_times times[LAM_MAX_DEVICES], whole[LAM_MAX_DEVICES];
+    bool times_kept;
     uint64_t handed_in; /* steps; at.step of them have been logged */
     /* Several ranks; alone, this process is the head. */
     struct lam_transport *transport; /* NULL: alone */
@@ -122,6 +126,8 @@ lam_status lam_run_give(struct run *run, const struct lam_snapshot *snapshot);
 lam_status lam_run_fetch(void *run, int device, void *host, size_t bytes);
 /* Whether this process is to stop after its step. In ranks but the first: never, the first one announces it. */
 bool lam_run_stop_asked(const struct run *run);
+/* Busy, starved and blocked together. */
+double lam_run_all_times(const struct lam_pipeline_times *times);
 /* Of a device of this rank, or as it was last told. */
 struct run_device lam_run_device(const struct run *run, int device);
 

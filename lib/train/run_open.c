@@ -191,6 +191,18 @@ static char *plan_text(const struct run *run) {
                       lam_config_fits(config) ? config->fit_memory : "");
 }
 
+/* A cut that does not fit can be another one. */
+static lam_status check_forecasts(const struct run *run) {
+    const struct lam_config *config = run->config;
+    char why[512];
+    lam_status status = lam_forecast_check(run->forecasts, run->device_count);
+    bool could_move = config->method != LAM_METHOD_NONE && config->blocks > 1 &&
+                      strcmp(config->partition, "profiled") != 0 && !*config->fit_memory;
+    if (status != LAM_ERR_MEMORY_LIMIT || !could_move) return status;
+    snprintf(why, sizeof why, "%s", lam_error_text());
+    return lam_fail(status, "%s; or cut elsewhere: --partition profiled, or --fit-memory", why);
+}
+
 static void print_forecast(const struct run *run, const char *before) {
     if (!run->setup->out || run->config->quiet) return;
     fputs(before, run->setup->out);
@@ -248,7 +260,7 @@ static lam_status forecast_by_rule(struct run *run, const char *plan) {
     LAM_TRY(choose_by_rule(run, plan));
     make_forecasts(run);
     print_plan(run);
-    return lam_forecast_check(run->forecasts, run->device_count);
+    return check_forecasts(run);
 }
 
 /* Opens the record; where it is empty, everything will be measured, which takes a while. */
@@ -373,7 +385,7 @@ lam_status lam_run_prepare(struct run *run) {
         print_plan(run);
     else if (told != lam_run_forecast_bytes(run))
         print_forecast(run, "with measured kernels: ");
-    return lam_forecast_check(run->forecasts, run->device_count);
+    return check_forecasts(run);
 }
 
 static lam_status load_weights(struct run *run) {

@@ -13,6 +13,19 @@ double lam_run_seconds(const struct run *run) {
     return run->past.seconds + (run->nothing_left ? 0 : lam_seconds() - run->begin);
 }
 
+/* Shares of each device's time in training, where there are several devices. */
+static json_t *shares_of_devices(const struct run *run) {
+    json_t *all = json_object();
+    for (int d = 0; d < run->device_count; d++) {
+        struct lam_pipeline_times t = lam_run_device(run, d).whole;
+        double sum = lam_run_all_times(&t), factor = sum > 0 ? 1 / sum : 0;
+        json_object_set_new(all, lam_device_name(run->devices[d]),
+                            json_pack("{s:f, s:f, s:f}", "busy", t.busy * factor, "starved",
+                                      t.starved * factor, "blocked", t.blocked * factor));
+    }
+    return all;
+}
+
 lam_status lam_run_summary(const struct run *run, bool finished) {
     if (!run->head) return LAM_OK;
     json_t *scores = json_object(), *peak = json_object();
@@ -29,6 +42,7 @@ lam_status lam_run_summary(const struct run *run, bool finished) {
         "forecast_bytes", (json_int_t)lam_run_forecast_bytes(run), "version", LAMINA_VERSION);
     for (int i = 0; summary && i < run->at.score_count; i++)
         json_object_set_new(summary, run->at.scores[i].name, json_real(run->at.scores[i].value));
+    if (summary && run->device_count > 1) json_object_set_new(summary, "devices", shares_of_devices(run));
     if (summary && run->at.has_best) json_object_set_new(summary, "best", json_real(run->at.best));
     return lam_folder_write_json(&run->folder, "summary.json", summary);
 }

@@ -343,7 +343,11 @@ case_bad_input() {
     refused 2 "resnet20" "$t" --model resnet2O --data cifar10:data
     refused 2 "/none: does not exist" "$t" --model resnet20 --data cifar10:/none
     refused 2 "did you mean 'cifar10'" "$t" --model resnet20 --data cifar1O:data
-    refused 2 "--method mlaan" "$t" $r --method mlaan
+    refused 2 "--method" "$t" $r --method mlaan
+    refused 2 "--glcan-global and --glcan-depth go with --method glcan" "$t" $r --blocks 2 --method dgl --glcan-depth 3
+    refused 2 "--glcan-global next" "$t" $r --blocks 2 --method glcan --ema-momentum 0.5
+    refused 2 "cpu:0 and cpu:0 are not apart" "$t" $r --blocks 2 --method dgl --devices cpu:0,cpu:0
+    refused 2 "cpu:1 and cpu:0-1 are not apart" "$t" $r --blocks 2 --method dgl --devices cpu:1,cpu:0-1
     refused 2 "--blocks 2" "$t" $r --blocks 2
     refused 2 "--schedule gpipe" "$t" $r --schedule gpipe --blocks 2 --method dgl
     refused 2 "one block trains on one device; write cpu:0-1 for 2 cores" "$t" $r --devices cpu:0,cpu:1
@@ -517,6 +521,8 @@ case_pipeline() {
     train --out kill --resume || fail "resume after kill -9"
     cmp <(tensors whole) <(tensors kill) || fail "other weights after kill -9"
     interrupted int INT 20 130 "${local_learning[@]}" --schedule ppll --devices cpu:0,cpu:1 --queue 1
+    grep -q '"ph":"X"' int/trace.json || fail "no trace of a stopped run"
+    grep -q '"name":"busy/cpu:1"' int/metrics.jsonl || fail "a stopped run does not tell what its devices did"
     train --out int --resume || fail "resume after SIGINT"
     cmp <(tensors whole) <(tensors int) || fail "other weights after SIGINT"
     # What was trained in blocks is used as one network.
