@@ -131,7 +131,8 @@ static lam_status log_devices(struct run *run) {
     return write_trace(run);
 }
 
-/* Where a run ends within an epoch. */
+/* Where a run ends within an epoch. Behind its checkpoint: a resumed run takes back what was written after that, and tells the
+ * whole epoch. */
 static lam_status tell_devices(struct run *run) {
     LAM_TRY(lam_run_gather_devices(run));
     if (!run->head) return LAM_OK;
@@ -141,8 +142,8 @@ static lam_status tell_devices(struct run *run) {
 
 static lam_status stop_here(struct run *run) {
     keep_times(run);
-    LAM_TRY(tell_devices(run));
     LAM_TRY(save_checkpoint(run));
+    LAM_TRY(tell_devices(run));
     LAM_TRY(lam_run_summary(run, false));
     LAM_TRY(lam_run_meet(run));
     run->stop_agreed = true;
@@ -507,13 +508,13 @@ static lam_status train(struct run *run) {
         if (run->at.batch < (uint64_t)run->batches) break; /* by --max-steps */
         LAM_TRY(end_epoch(run)); /* also where an earlier process was stopped while evaluating */
     }
-    if (!run->at.score_count ||
-        run->at.scored_at != run->at.step) { /* ended inside an epoch by --max-steps */
+    bool within = !run->at.score_count || run->at.scored_at != run->at.step; /* an epoch, by --max-steps */
+    if (within) {
         LAM_TRY(evaluate_and_keep(run));
         if (run->head) print_epoch(run, true);
-        LAM_TRY(tell_devices(run));
     }
     if (!saved(run) || run->save_best) LAM_TRY(save_checkpoint(run));
+    if (within) LAM_TRY(tell_devices(run));
     return lam_run_summary(run, true);
 }
 

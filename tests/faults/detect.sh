@@ -122,7 +122,7 @@ case_end_to_end() {
     train one --schedule gpipe --micro-batches 1 "${here[@]}" || fail "gpipe with one micro-batch"
     same_losses 3 whole:1 one:2
     train four --schedule 1f1b --micro-batches 4 --blocks 4 --partition layer2.0,layer2.1,layer4.0 \
-        --devices cpu:0,cpu:1,cpu:0,cpu:1 || fail "1f1b of four"
+        --devices cpu:0,cpu:1,cpu:2,cpu:3 || fail "1f1b of four"
 }
 
 # What is made of a run; and sets whose images have no boxes, sizes that are odd, the other loss.
