@@ -65,14 +65,15 @@ static void time_text(double seconds, char *text, size_t size) {
 
 const char *lam_progress_text(const struct lam_progress_state *state, double rate, double seconds_left,
                               int width, char *text, size_t size) {
-    char left[32] = "-:--", peak[32], accuracy[32] = "", busy[96] = "", tail[300];
+    char left[32] = "-:--", peak[32], accuracy[32] = "", stages[256] = "", tail[512];
     if (rate > 0) time_text(seconds_left, left, sizeof left);
     if (state->accuracy >= 0) snprintf(accuracy, sizeof accuracy, "  acc %.3f", state->accuracy);
-    if (state->busy && *state->busy) snprintf(busy, sizeof busy, "  busy %.80s %%", state->busy);
+    if (state->stages && *state->stages)
+        snprintf(stages, sizeof stages, "  busy/starved/blocked %.200s %%", state->stages);
     lam_bytes_text(state->peak_bytes, peak, sizeof peak);
-    int tail_length = snprintf(tail, sizeof tail, " %lld/%lld  loss %.4f%s  %.0f img/s%s  left %s  peak %s",
+    int tail_length = snprintf(tail, sizeof tail, " %lld/%lld  loss %.4f%s  %.0f img/s  left %s  peak %s%s",
                                (long long)state->batch, (long long)state->batches, state->loss, accuracy,
-                               rate, busy, left, peak);
+                               rate, left, peak, stages);
     char head[64];
     int head_length =
         snprintf(head, sizeof head, "epoch %lld/%lld ", (long long)state->epoch, (long long)state->epochs);

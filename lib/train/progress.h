@@ -30,7 +30,8 @@ struct lam_progress_state {
     int samples;            /* in the last step */
     double loss, accuracy;  /* means over this epoch; accuracy < 0: there is none */
     size_t peak_bytes;
-    const char *busy; /* "97 95": percent of the time that each device computed; NULL or empty: not told */
+    /* "97/2/1 95/5/0": percent of the time that each device was busy, starved and blocked; NULL or empty: not told */
+    const char *stages;
 };
 
 struct lam_progress;

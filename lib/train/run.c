@@ -89,11 +89,26 @@ double lam_run_all_times(const struct lam_pipeline_times *t) {
     return t->busy + t->starved + t->blocked;
 }
 
+/* A line of each device's shares: of the epoch, or of all training of this process. */
+static void say_stages(const struct run *run, const char *what, bool whole) {
+    char line[1024] = "";
+    size_t used = 0;
+    for (int d = 0; run->device_count > 1 && d < run->device_count && used < sizeof line; d++) {
+        struct run_device device = lam_run_device(run, d);
+        const struct lam_pipeline_times t = whole ? device.whole : device.times;
+        double all = lam_run_all_times(&t);
+        if (all > 0)
+            used += (size_t)snprintf(line + used, sizeof line - used,
+                                     "%s%s busy %.0f starved %.0f blocked %.0f %%", d ? "; " : "",
+                                     lam_device_name(run->devices[d]), 100 * t.busy / all,
+                                     100 * t.starved / all, 100 * t.blocked / all);
+    }
+    if (*line) lam_progress_line(run->progress, "  %s%s", what, line);
+}
+
 /* What each device did in the epoch, or as much of it as there was, where there are several. */
 static lam_status tell_stages(struct run *run) {
     static const char *const names[] = {"busy", "starved", "blocked"};
-    char line[1024] = "";
-    size_t used = 0;
     for (int d = 0; run->device_count > 1 && d < run->device_count; d++) {
         struct lam_pipeline_times t = lam_run_device(run, d).times;
         double parts[] = {t.busy, t.starved, t.blocked}, all = lam_run_all_times(&t);
@@ -103,12 +118,8 @@ static lam_status tell_stages(struct run *run) {
             snprintf(name, sizeof name, "%s/%s", names[i], device);
             LAM_TRY(log_metric(run, 0, name, all > 0 ? parts[i] / all : 0));
         }
-        if (used < sizeof line && all > 0)
-            used += (size_t)snprintf(line + used, sizeof line - used,
-                                     "%s%s busy %.0f starved %.0f blocked %.0f %%", d ? "; " : "", device,
-                                     100 * t.busy / all, 100 * t.starved / all, 100 * t.blocked / all);
     }
-    if (*line) lam_progress_line(run->progress, "  %s", line);
+    say_stages(run, "", false);
     return LAM_OK;
 }
 
@@ -169,9 +180,9 @@ static lam_status log_step(struct run *run, const struct run_step *step) {
     return log_metric(run, blocks, name, step->score);
 }
 
-/* "97 95 %": the share of the epoch so far that each device computed in; empty where there is one, or where some belong to
- * other processes. */
-static void busy_text(const struct run *run, char *text, size_t size) {
+/* "97/2/1 95/5/0": shares of the epoch so far that each device was busy, starved and blocked; empty where there is one, or where
+ * some belong to other processes. */
+static void stages_text(const struct run *run, char *text, size_t size) {
     size_t used = 0;
     *text = 0;
     for (int d = 0; run->device_count > 1 && d < run->device_count && used < size; d++) {
@@ -180,15 +191,15 @@ static void busy_text(const struct run *run, char *text, size_t size) {
             return;
         }
         struct lam_pipeline_times t = lam_pipeline_times(run->pipeline, d);
-        double all = lam_run_all_times(&t);
-        used += (size_t)snprintf(text + used, size - used, "%s%.0f", d ? " " : "",
-                                 all > 0 ? 100 * t.busy / all : 0);
+        double all = lam_run_all_times(&t), percent = all > 0 ? 100 / all : 0;
+        used += (size_t)snprintf(text + used, size - used, "%s%.0f/%.0f/%.0f", d ? " " : "", percent * t.busy,
+                                 percent * t.starved, percent * t.blocked);
     }
 }
 
 static void show_step(struct run *run, const struct run_step *step) {
-    char busy[LAM_MAX_DEVICES * 4 + 1];
-    busy_text(run, busy, sizeof busy);
+    char stages[LAM_MAX_DEVICES * 12 + 1];
+    stages_text(run, stages, sizeof stages);
     double count = run->at.samples ? (double)run->at.samples : 1;
     struct lam_progress_state state = {
         .epoch = (int64_t)run->at.epoch + 1,
@@ -200,7 +211,7 @@ static void show_step(struct run *run, const struct run_step *step) {
         .loss = run->at.loss_sum / count,
         .accuracy = step->score < 0 ? -1 : run->at.score_sum / count,
         .peak_bytes = lam_run_peak_bytes(run),
-        .busy = busy,
+        .stages = stages,
     };
     lam_progress_step(run->progress, &state);
 }
@@ -515,6 +526,7 @@ static lam_status train(struct run *run) {
     }
     if (!saved(run) || run->save_best) LAM_TRY(save_checkpoint(run));
     if (within) LAM_TRY(tell_devices(run));
+    if (run->head && run->at.epoch > 1) say_stages(run, "in all: ", true);
     return lam_run_summary(run, true);
 }
 

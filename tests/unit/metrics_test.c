@@ -151,9 +151,9 @@ static void progress_text(void **state) {
     for (int width = 1; width < 120; width++)
         assert_true((int)strlen(lam_progress_text(&s, 400, 3661, width, text, sizeof text)) <=
                     (width < 11 ? 11 : width));
-    s.busy = "97 5";
+    s.stages = "97/2/1 5/95/0";
     lam_progress_text(&s, 400, 3661, 0, text, sizeof text);
-    assert_non_null(strstr(text, "400 img/s  busy 97 5 %  left 1:01:01"));
+    assert_non_null(strstr(text, "peak 300 MiB  busy/starved/blocked 97/2/1 5/95/0 %"));
     lam_progress_text(&s, 0, 0, 0, text, sizeof text);
     assert_null(strchr(text, '['));
     assert_non_null(strstr(text, "left -:--"));
