@@ -146,6 +146,11 @@ const char *lam_device_describe(const struct lam_device *device) {
     return device->backend->describe(device->handle);
 }
 
+bool lam_device_alike(const struct lam_device *a, const struct lam_device *b) {
+    return lam_device_lanes(a) == lam_device_lanes(b) && lam_device_backend(a) == lam_device_backend(b) &&
+           !strcmp(lam_device_describe(a), lam_device_describe(b));
+}
+
 int lam_device_lanes(const struct lam_device *device) {
     return device->backend->lanes(device->handle);
 }

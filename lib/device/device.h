@@ -55,6 +55,8 @@ void lam_device_close(struct lam_device *device);
 const char *lam_device_name(const struct lam_device *device);
 const char *lam_device_describe(const struct lam_device *device);
 int lam_device_lanes(const struct lam_device *device);
+/* Of one backend, described alike, with as many lanes: what holds for one holds for the other. */
+bool lam_device_alike(const struct lam_device *a, const struct lam_device *b);
 size_t lam_device_limit(const struct lam_device *device);
 /* What the hardware has: one memory for all CPU devices of a machine. */
 uint64_t lam_device_total_memory(const struct lam_device *device);

@@ -192,10 +192,7 @@ static double sum_of(const double *seconds, int count) {
 /* Whether device d is as fast as an earlier one, which is then *as. */
 static bool is_like_another(const struct lam_chain_options *o, int d, int *as) {
     for (*as = 0; *as < d; ++*as)
-        if (lam_device_lanes(o->devices[*as]) == lam_device_lanes(o->devices[d]) &&
-            lam_device_backend(o->devices[*as]) == lam_device_backend(o->devices[d]) &&
-            !strcmp(lam_device_describe(o->devices[*as]), lam_device_describe(o->devices[d])))
-            return true;
+        if (lam_device_alike(o->devices[*as], o->devices[d])) return true;
     return false;
 }
 

@@ -158,11 +158,6 @@ static void bound(const struct lam_fit *fit, struct sort *sort) {
 
 /* ---- create ---- */
 
-static bool same_sort(const struct lam_device *a, const struct lam_device *b) {
-    return lam_device_lanes(a) == lam_device_lanes(b) && lam_device_backend(a) == lam_device_backend(b) &&
-           !strcmp(lam_device_describe(a), lam_device_describe(b));
-}
-
 static lam_status add_sort(struct lam_fit *fit, struct lam_device *device) {
     size_t blocks = (size_t)fit->units * (size_t)fit->units;
     struct sort *sort = &fit->sort[fit->sorts++];
@@ -176,7 +171,7 @@ static lam_status sort_devices(struct lam_fit *fit) {
     const struct lam_chain_options *o = fit->options;
     for (int d = 0; d < o->device_count; d++) {
         int s = 0;
-        while (s < fit->sorts && !same_sort(fit->sort[s].device, o->devices[d])) s++;
+        while (s < fit->sorts && !lam_device_alike(fit->sort[s].device, o->devices[d])) s++;
         if (s == fit->sorts) LAM_TRY(add_sort(fit, o->devices[d]));
         fit->sort_of[d] = s;
     }

@@ -191,24 +191,29 @@ static void test_constants(void **state) {
     lam_device_close(device);
 }
 
+/* What a program of the fixture's graph takes; the end of the fixture. */
+static size_t bytes_of(struct fixture *f, size_t (*which)(const struct lam_program *program)) {
+    struct lam_device *device;
+    struct lam_program *program;
+    struct lam_program_options options = {.max_slice = 1};
+    assert_int_equal(lam_device_open("cpu:0", 0, &device), LAM_OK);
+    assert_int_equal(lam_program_compile(f->g, device, &options, &program), LAM_OK);
+    size_t bytes = which(program);
+    lam_program_destroy(program);
+    drop(f);
+    lam_device_close(device);
+    return bytes;
+}
+
 /* Of a forward pass with two convolutions side by side. */
 static size_t workspace_of_two(const char *first, const char *second) {
     struct fixture f = make(false);
-    struct lam_device *device;
-    struct lam_program *program;
     const struct lam_conv_spec conv = {.out = 64, .kernel = 3, .pad = 1};
     lam_value x =
         lam_conv(f.g, lam_graph_input(f.g, "image", LAM_F32, LAM_SHAPE(4, 64, 16, 16)), "before", conv);
     lam_value a = lam_conv(f.g, x, first, conv), b = lam_conv(f.g, x, second, conv);
     lam_graph_output(f.g, "sum", lam_add(f.g, lam_relu(f.g, a), b));
-    assert_int_equal(lam_device_open("cpu:0", 0, &device), LAM_OK);
-    struct lam_program_options options = {.max_slice = 1};
-    assert_int_equal(lam_program_compile(f.g, device, &options, &program), LAM_OK);
-    size_t bytes = lam_program_workspace_bytes(program);
-    lam_program_destroy(program);
-    drop(&f);
-    lam_device_close(device);
-    return bytes;
+    return bytes_of(&f, lam_program_workspace_bytes);
 }
 
 /* Weights that several convolutions of a segment share are transformed once, into 36 numbers for 9. */
@@ -222,8 +227,6 @@ static void test_shared_weights_are_prepared_once(void **state) {
 /* Of a step of training over four images: a wide map, its maxima, a loss. */
 static size_t activations_of_a_pool(int kernel, int stride) {
     struct fixture f = make(true);
-    struct lam_device *device;
-    struct lam_program *program;
     const struct lam_conv_spec conv = {.out = 32, .kernel = 7, .stride = 2, .pad = 3};
     lam_value x = lam_graph_input(f.g, "image", LAM_F32, LAM_SHAPE(4, 3, 64, 64));
     x = lam_relu(f.g, lam_batch_norm(f.g, lam_conv(f.g, x, "conv", conv), "bn"));
@@ -231,14 +234,7 @@ static size_t activations_of_a_pool(int kernel, int stride) {
     lam_value label = lam_graph_input(f.g, "label", LAM_I32, LAM_SHAPE(4));
     x = lam_linear(f.g, lam_global_avg_pool(f.g, x), "fc", (struct lam_linear_spec){.out = 10, .bias = true});
     assert_int_equal(lam_graph_backward(f.g, lam_cross_entropy(f.g, x, label, 0, NULL)), LAM_OK);
-    assert_int_equal(lam_device_open("cpu:0", 0, &device), LAM_OK);
-    struct lam_program_options options = {.max_slice = 1};
-    assert_int_equal(lam_program_compile(f.g, device, &options, &program), LAM_OK);
-    size_t bytes = lam_program_activation_bytes(program);
-    lam_program_destroy(program);
-    drop(&f);
-    lam_device_close(device);
-    return bytes;
+    return bytes_of(&f, lam_program_activation_bytes);
 }
 
 /* The gradient of a pooled map is wide as well, but can be had again from the small one behind the pool. */
