@@ -71,7 +71,6 @@ static int run_launches(const struct lam_op *op) {
     case LAM_OP_BCE_LOGITS:
     case LAM_OP_FOCAL:
     case LAM_OP_QUALITY_FOCAL:
-    case LAM_OP_IOU_TARGETS:
     case LAM_OP_GIOU:
         return 2;
     case LAM_OP_ATTENTION_BWD:

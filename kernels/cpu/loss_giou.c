@@ -60,7 +60,7 @@ static void giou_bwd_run(const struct lam_kernel *kernel, const struct lam_kerne
     }
 }
 
-/* As IOU_TARGETS: one label a row in front. */
+/* Like GIOU's, with a label of each row in front of the operands. */
 static void iou_targets_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const struct lam_shape *shape = &kernel->op.out[0].desc.shape;
     const int64_t rows = shape->dim[1] * args->count, classes = shape->dim[2];

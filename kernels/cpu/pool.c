@@ -90,8 +90,6 @@ static lam_status pool_create(const struct lam_op *op, const struct lam_operand 
     struct pool_kernel *pool = (struct pool_kernel *)*kernel;
     int block = lam_layout_block(desc->layout);
     pool->planes = (desc->shape.dim[1] + block - 1) / block;
-    pool->slice.groups = pool->planes;
-    pool->slice.channels = desc->shape.dim[1];
     pool->slice.block = block;
     for (int axis = 0; axis < 2; axis++) {
         pool->slice.in_size[axis] = (int)desc->shape.dim[2 + axis];

@@ -22,7 +22,7 @@ struct lam_pool_slice {
     /* Gradient of the maximum: what forward read, and a scratch of a plane of out_size for where the maxima are. */
     const void *image;
     int32_t *places;
-    int64_t planes, groups, channels; /* planes = samples x groups */
+    int64_t planes; /* of all samples */
     int in_size[2], out_size[2], kernel[2], stride[2], pad[2];
     int block;
 };

@@ -1,5 +1,6 @@
 /* NORMALIZE: pixels to numbers, on the way into the layout of the device. */
 #include "cuda/elementwise.cuh"
+#include "cuda/operands.cuh"
 
 /* Elements in the order of y. The divisions are not merged with what follows: the result is that of the CPU to the bit. */
 template <typename T>
@@ -11,10 +12,6 @@ __global__ void normalize(struct feature_order order, struct feature_map from, s
         store(y + feature_offset(to, at.n, at.p, at.c), (share - attr.mean[at.c]) / attr.deviation[at.c]);
     }
 }
-
-struct normalize_kernel {
-    struct lam_kernel base;
-};
 
 static void normalize_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const struct lam_op &op = kernel->op;
@@ -33,7 +30,7 @@ static lam_status normalize_create(const struct lam_op *op, struct lam_kernel **
         return feature_op_unsupported(op, "it makes f32 or bf16 from u8");
     if (op->in[0].desc.shape.rank != 4 || op->in[0].desc.shape.dim[1] > LAM_MAX_COLOURS)
         return feature_op_unsupported(op, "it takes images of at most four channels");
-    struct normalize_kernel *made = nullptr;
+    simple_kernel *made = nullptr;
     LAM_TRY(feature_op_new(op, &made));
     made->base.run = normalize_run;
     *kernel = &made->base;

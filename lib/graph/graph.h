@@ -162,6 +162,8 @@ lam_value lam_charbonnier_loss(struct lam_graph *graph, lam_value x, lam_value t
 lam_value lam_bce_loss(struct lam_graph *graph, lam_value x, lam_value target);
 /* x: logits [N, ..., C]. target: f32 as x (1, 0, -1 = ignored), or i32 [N, ...] (class, -1 = none, -2 = ignored). The
  * result is times `scale`. */
+lam_value lam_focal_loss(struct lam_graph *graph, lam_value x, lam_value target, lam_value weight,
+                         float alpha, float gamma, float scale);
 /* Quality focal loss (Li et al. 2020) of x [N, A, K] against lam_iou_targets; weight and scale as of lam_focal_loss. */
 lam_value lam_quality_focal_loss(struct lam_graph *graph, lam_value x, lam_value target, lam_value weight,
                                  float scale);
@@ -169,8 +171,6 @@ lam_value lam_quality_focal_loss(struct lam_graph *graph, lam_value x, lam_value
  * i32 [N, A]; the others as of lam_giou_loss. A constant: no gradient flows into the boxes. */
 lam_value lam_iou_targets(struct lam_graph *graph, lam_value label, int64_t classes, lam_value deltas,
                           lam_value anchors, lam_value target, lam_value weight);
-lam_value lam_focal_loss(struct lam_graph *graph, lam_value x, lam_value target, lam_value weight,
-                         float alpha, float gamma, float scale);
 
 /* 1 - GIoU of the boxes that deltas [N, A, 4] make of anchors [A, 4] and of the boxes target [N, A, 4], weighted by
  * weight [N, A]: the mean over the samples of the weighted sum. What a delta means stands in device/op.h. */

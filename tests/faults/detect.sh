@@ -151,6 +151,7 @@ case_use() {
                 && $b[0] + $b[2] <= 80.01 && $b[1] + $b[3] <= 60.01; $n++ }
         print "$n objects\n"; exit !$n' seen/predictions.json || fail "predictions.json is not a list of results"
     train odd --epochs 1 --image-size 77x50 --method dgl --blocks 4 --partition paper || fail "an odd size"
+    train quality --epochs 1 --class-loss quality --method glcan --blocks 2 --partition paper || fail "quality focal loss"
     train small --epochs 1 --image-size 32x33 --box-loss smooth-l1 --precision bf16 --no-force-best || fail "a small size"
     for name in $(cat data/ImageSets/Main/train.txt); do echo "<annotation></annotation>" >"data/Annotations/$name.xml"; done
     refused "no image has a box" "$bin/detect-train" "${options[@]}" --out bad
@@ -163,6 +164,7 @@ case_bad_input() {
     make_voc data 10 5
     local t=("$bin/detect-train" "${options[@]}" --out bad)
     refused "none: " "${t[@]}" --data voc:none
+    refused "--class-loss quality measures boxes by their corners" "${t[@]}" --class-loss quality --box-loss smooth-l1
     refused "--image-size '7'" "${t[@]}" --image-size 7
     refused "--image-size '64x'" "${t[@]}" --image-size 64x
     refused "--image-size '5000'" "${t[@]}" --image-size 5000

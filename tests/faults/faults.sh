@@ -343,7 +343,7 @@ case_bad_input() {
     refused 2 "resnet20" "$t" --model resnet2O --data cifar10:data
     refused 2 "/none: does not exist" "$t" --model resnet20 --data cifar10:/none
     refused 2 "did you mean 'cifar10'" "$t" --model resnet20 --data cifar1O:data
-    refused 2 "--method" "$t" $r --method mlaan
+    refused 2 "--method: 'mlaan' is not one of none, dgl, glcan" "$t" $r --method mlaan
     refused 2 "--glcan-global and --glcan-depth go with --method glcan" "$t" $r --blocks 2 --method dgl --glcan-depth 3
     refused 2 "--glcan-global next" "$t" $r --blocks 2 --method glcan --ema-momentum 0.5
     refused 2 "cpu:0 and cpu:0 are not apart" "$t" $r --blocks 2 --method dgl --devices cpu:0,cpu:0
