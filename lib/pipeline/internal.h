@@ -15,6 +15,7 @@
 #include "pipeline/bridge.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/queue.h"
+#include "pipeline/wire.h"
 
 /* STOP: nothing to do but to hand it on (ranks). */
 enum message_kind { MESSAGE_TRAIN, MESSAGE_EVALUATE, MESSAGE_STOP };
@@ -86,8 +87,8 @@ struct worker {
     uint64_t delays;    /* drawn so far */
 };
 
-/* Threads that carry what crosses between two ranks (ranks.c). */
-enum { CARRY_BATCHES, CARRY_VERSIONS_UP, CARRY_VERSIONS_IN, CARRIERS };
+/* Threads that carry what crosses between two ranks (ranks.c), each with a wire, as the entry has, where the main thread receives. */
+enum { CARRY_BATCHES, CARRY_VERSIONS_UP, CARRY_VERSIONS_IN, CARRIERS, ENTRY = CARRIERS, WIRES };
 
 /* What the head hears from another rank. */
 struct reporter {
@@ -119,6 +120,7 @@ struct lam_pipeline {
     uint64_t first_version; /* that is carried */
     pthread_t carriers[CARRIERS];
     bool carrying[CARRIERS];
+    struct lam_wire *wires[WIRES];
     struct reporter *reporters; /* by rank; the head's */
     pthread_t watchdog;
     bool watched;
@@ -172,6 +174,8 @@ int lam_pipeline_end_block(const struct lam_pipeline *pipeline);
 lam_status lam_ranks_receive(struct lam_pipeline *pipeline, struct message *message);
 /* A step of a block of this process, told to the head if that is another one. */
 lam_status lam_ranks_report(struct lam_pipeline *pipeline, const struct lam_pipeline_step *step);
+/* The wires to the devices of this process; destroyed with the pipeline. */
+lam_status lam_ranks_allocate(struct lam_pipeline *pipeline);
 /* The threads that carry, from version `step` on; and their end. */
 lam_status lam_ranks_start(struct lam_pipeline *pipeline, uint64_t step);
 void lam_ranks_stop(struct lam_pipeline *pipeline);

@@ -398,8 +398,8 @@ static lam_status allocate_links(struct lam_pipeline *p) {
         LAM_TRY(allocate_versions(p, j, lam_block_device(p->options.blocks[j])));
         LAM_TRY(allocate_bridge(p, j));
     }
-    if (first == 0) return LAM_OK;
-    return allocate_versions(p, first - 1, lam_block_device(p->options.blocks[first]));
+    if (first > 0) LAM_TRY(allocate_versions(p, first - 1, lam_block_device(p->options.blocks[first])));
+    return lam_ranks_allocate(p);
 }
 
 lam_status lam_pipeline_allocate(struct lam_pipeline *p) {
@@ -630,6 +630,7 @@ void lam_pipeline_destroy(struct lam_pipeline *p) {
         if (p->links) destroy_link(&p->links[j]);
         lam_block_on_output(p->options.blocks[j], NULL, NULL);
     }
+    for (int i = 0; i < WIRES; i++) lam_wire_destroy(p->wires[i]);
     for (int d = 0; d < p->devices; d++) {
         for (int t = 0; t < 2; t++) lam_device_free(p->workers[d].stage.device, p->workers[d].turn[t]);
         lam_stage_free(&p->workers[d].stage);

@@ -36,32 +36,36 @@ static lam_status cause(struct lam_pipeline *p, lam_status status) {
 
 /* ---- batches ---- */
 
-/* The parts of a message before block j: training or not is known to the sender alone, so the receiver makes room for both. */
-static int message_parts(const struct lam_pipeline *p, int j, struct envelope *envelope,
-                         struct message *message, bool sending, struct lam_part *parts) {
+/* A message before block j. Training or not, and how many samples, is known to the sender, and to the receiver once it has the
+ * header: before, it makes room for whatever may come. */
+static struct lam_cargo message_cargo(const struct lam_pipeline *p, int j, struct envelope *envelope,
+                                      struct message *message, bool known) {
     const struct lam_block_options *o = lam_block_options(p->options.blocks[j]);
     const struct lam_network *n = o->network;
-    bool training = sending && message->kind == MESSAGE_TRAIN;
-    bool known = sending && message->kind != MESSAGE_STOP;
-    int samples = known ? message->batch.count : lam_pipeline_most_samples(p->options.blocks[j]), count = 0;
-    parts[count++] = (struct lam_part){&envelope->header, sizeof envelope->header};
-    parts[count++] = (struct lam_part){message->indices, (size_t)samples * sizeof *message->indices};
+    bool training = known && message->kind == MESSAGE_TRAIN;
+    bool counted = known && message->kind != MESSAGE_STOP;
+    int samples = counted ? message->batch.count : lam_pipeline_most_samples(p->options.blocks[j]);
+    struct lam_cargo cargo = {.count = 0};
+    lam_cargo_add(&cargo, &envelope->header, sizeof envelope->header, false);
+    lam_cargo_add(&cargo, message->indices, (size_t)samples * sizeof *message->indices, false);
     for (int part = 0; part < LAM_BORDER_PARTS; part++) {
         size_t bytes = lam_block_part_bytes(p->options.blocks[j - 1], part);
-        if (bytes) parts[count++] = (struct lam_part){message->batch.data[lam_border_place(part)], bytes};
+        if (bytes) lam_cargo_add(&cargo, message->batch.data[lam_border_place(part)], bytes, true);
     }
     int fields = n->field_count > n->eval_field_count ? n->field_count : n->eval_field_count;
     for (int f = 1; f < fields; f++) {
-        int of_train = known ? samples : o->batch;
-        int of_eval = known ? samples : lam_network_eval_batch(n, o->batch);
+        int of_train = counted ? samples : o->batch;
+        int of_eval = counted ? samples : lam_network_eval_batch(n, o->batch);
         size_t train = lam_pipeline_field_bytes(n->fields, n->field_count, f, of_train);
         size_t evaluate = lam_pipeline_field_bytes(n->eval_fields, n->eval_field_count, f, of_eval);
         size_t most = train > evaluate ? train : evaluate;
-        size_t bytes = !sending ? most : training ? train : evaluate;
-        parts[count++] = bytes ? (struct lam_part){message->batch.data[f], bytes}
-                               : (struct lam_part){&envelope->nothing, 1};
+        size_t bytes = !known ? most : training ? train : evaluate;
+        if (bytes)
+            lam_cargo_add(&cargo, message->batch.data[f], bytes, true);
+        else
+            lam_cargo_add(&cargo, &envelope->nothing, 1, false);
     }
-    return count;
+    return cargo;
 }
 
 static lam_status send_batch(struct lam_pipeline *p) {
@@ -72,8 +76,9 @@ static lam_status send_batch(struct lam_pipeline *p) {
     struct message *m = &link->near.messages[slot];
     struct envelope envelope = {.header = {(int32_t)m->kind, m->batch.count, m->batch.epoch, m->step,
                                            m->batch.number, m->learning_rate}};
-    int count = message_parts(p, j, &envelope, m, true, parts);
-    LAM_TRY(lam_transport_send(p->options.transport, p->first_device + 1, LAM_TAG_BATCH, parts, count,
+    const struct lam_cargo cargo = message_cargo(p, j, &envelope, m, true);
+    LAM_TRY(lam_wire_load(p->wires[CARRY_BATCHES], &cargo, parts));
+    LAM_TRY(lam_transport_send(p->options.transport, p->first_device + 1, LAM_TAG_BATCH, parts, cargo.count,
                                &p->carriers_end));
     lam_queue_release(link->queue);
     return LAM_OK;
@@ -83,9 +88,10 @@ lam_status lam_ranks_receive(struct lam_pipeline *p, struct message *message) {
     struct lam_part parts[LAM_MAX_PARTS];
     struct envelope envelope;
     int j = lam_pipeline_first_block(p);
-    int count = message_parts(p, j, &envelope, message, false, parts);
+    struct lam_cargo cargo = message_cargo(p, j, &envelope, message, false);
+    lam_wire_place(p->wires[ENTRY], &cargo, parts);
     LAM_TRY(cause(p, lam_transport_receive(p->options.transport, p->first_device - 1, LAM_TAG_BATCH, parts,
-                                           count, &p->carriers_end)));
+                                           cargo.count, &p->carriers_end)));
     const struct header header = envelope.header;
     message->kind = (enum message_kind)header.kind;
     message->batch.count = header.count;
@@ -93,27 +99,40 @@ lam_status lam_ranks_receive(struct lam_pipeline *p, struct message *message) {
     message->batch.number = header.number;
     message->step = header.step;
     message->learning_rate = header.learning_rate;
-    return LAM_OK;
+    if (message->kind == MESSAGE_STOP) return LAM_OK;
+    cargo = message_cargo(p, j, &envelope, message, true);
+    return lam_wire_unload(p->wires[ENTRY], &cargo, parts);
 }
 
 /* ---- versions ---- */
 
+static struct lam_cargo version_cargo(const struct followed *twins, int place) {
+    struct lam_cargo cargo = {.count = 0};
+    lam_cargo_add(&cargo, twins->places[place], (size_t)twins->count * sizeof(float), true);
+    return cargo;
+}
+
 static lam_status send_version(struct lam_pipeline *p, uint64_t version) {
     const struct followed *twins = &p->twins[lam_pipeline_first_block(p) - 1];
+    struct lam_part part;
     int place;
     LAM_TRY(lam_versions_read(twins->versions, version, &place));
-    const struct lam_part part = {twins->places[place], (size_t)twins->count * sizeof(float)};
+    const struct lam_cargo cargo = version_cargo(twins, place);
+    LAM_TRY(lam_wire_load(p->wires[CARRY_VERSIONS_UP], &cargo, &part));
     return lam_transport_send(p->options.transport, p->first_device - 1, LAM_TAG_VERSION, &part, 1,
                               &p->carriers_end);
 }
 
 static lam_status receive_version(struct lam_pipeline *p) {
     const struct followed *twins = &p->twins[lam_pipeline_end_block(p) - 1];
+    struct lam_part part;
     int place;
     LAM_TRY(lam_versions_acquire(twins->versions, &place));
-    const struct lam_part part = {twins->places[place], (size_t)twins->count * sizeof(float)};
+    const struct lam_cargo cargo = version_cargo(twins, place);
+    lam_wire_place(p->wires[CARRY_VERSIONS_IN], &cargo, &part);
     LAM_TRY(lam_transport_receive(p->options.transport, p->first_device + 1, LAM_TAG_VERSION, &part, 1,
                                   &p->carriers_end));
+    LAM_TRY(lam_wire_unload(p->wires[CARRY_VERSIONS_IN], &cargo, &part));
     lam_versions_publish(twins->versions);
     pthread_mutex_lock(&p->mutex);
     pthread_cond_broadcast(&p->moved);
@@ -160,6 +179,34 @@ bool lam_ranks_settled(const struct lam_pipeline *p) {
     for (int r = 0; p->reporters && lam_pipeline_head(p) && r < p->first_device; r++)
         if (p->reporters[r].steps < p->trained_in) return false;
     return true;
+}
+
+/* ---- wires ---- */
+
+static lam_status wire(struct lam_pipeline *p, int which, int block, const struct lam_cargo *cargo) {
+    return lam_wire_create(lam_block_device(p->options.blocks[block]), lam_cargo_far_bytes(cargo),
+                           &p->wires[which]);
+}
+
+lam_status lam_ranks_allocate(struct lam_pipeline *p) {
+    if (!p->options.transport) return LAM_OK;
+    struct envelope envelope;
+    struct lam_cargo cargo;
+    int first = lam_pipeline_first_block(p), last = lam_pipeline_end_block(p);
+    if (first > 0) {
+        cargo = message_cargo(p, first, &envelope, p->links[first].near.messages, false);
+        LAM_TRY(wire(p, ENTRY, first, &cargo));
+    }
+    if (first > 0 && p->twins[first - 1].versions) {
+        cargo = version_cargo(&p->twins[first - 1], 0);
+        LAM_TRY(wire(p, CARRY_VERSIONS_UP, first, &cargo));
+    }
+    if (last == p->blocks) return LAM_OK;
+    cargo = message_cargo(p, last, &envelope, p->links[last].near.messages, false);
+    LAM_TRY(wire(p, CARRY_BATCHES, last - 1, &cargo));
+    if (!p->twins[last - 1].versions) return LAM_OK;
+    cargo = version_cargo(&p->twins[last - 1], 0);
+    return wire(p, CARRY_VERSIONS_IN, last - 1, &cargo);
 }
 
 /* ---- threads ---- */

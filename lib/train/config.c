@@ -264,8 +264,6 @@ static lam_status check_kinds(const struct lam_config *config, char *const *name
             return lam_fail(LAM_ERR_INVALID,
                             "--precision tf32: %s has no TF32; say f32 or bf16, or name cuda devices",
                             names[d]);
-        if (!cpu && config->transport == LAM_TRANSPORT_MPI)
-            return lam_fail(LAM_ERR_INVALID, "--transport mpi: goes with cpu devices, not with %s", names[d]);
     }
     return LAM_OK;
 }

@@ -167,10 +167,10 @@ static void taps(void **state) {
 }
 
 /* Evaluation between steps, and ranks that go on where others stopped. */
-static void evaluation_and_resume(void **state) {
-    (void)state;
-    struct rank as = {.options = {.model = "resnet20", .method = "glcan", .blocks = 4, .ema_lag = 2},
-                      .to = SPLIT + SPLIT};
+static void check_evaluation_and_resume(int kind) {
+    struct rank as = {
+        .options = {.model = "resnet20", .method = "glcan", .blocks = 4, .ema_lag = 2, .kind = kind},
+        .to = SPLIT + SPLIT};
     size_t bytes, half_bytes, got;
     void *reference = train_here(&as, &bytes);
     as.to = SPLIT;
@@ -189,6 +189,35 @@ static void evaluation_and_resume(void **state) {
     free(evaluated);
     free(half);
     free(resumed);
+}
+
+static void evaluation_and_resume(void **state) {
+    (void)state;
+    check_evaluation_and_resume(RIG_CPU);
+}
+
+/* Ranks whose devices are GPUs, or cores and GPUs by turns: what is sent goes through host memory. */
+static void gpus(void **state) {
+    (void)state;
+    check_evaluation_and_resume(RIG_CUDA);
+}
+
+static void cores_and_gpus(void **state) {
+    (void)state;
+    struct rank as = {
+        .options = {.model = "resnet20", .method = "glcan", .blocks = 4, .devices = 4, .kind = RIG_MIXED},
+        .to = SPLIT};
+    size_t bytes, got;
+    static struct rig rig;
+    rig_start(&rig, &as.options);
+    assert_int_equal(rig_train(&rig, 0, SPLIT), LAM_OK);
+    void *reference = rig_state(&rig, &bytes);
+    rig_close(&rig);
+    void *state_of_ranks = train(4, &as, &got);
+    assert_int_equal(got, bytes);
+    assert_memory_equal(state_of_ranks, reference, bytes);
+    free(reference);
+    free(state_of_ranks);
 }
 
 /* An error in one rank is what all of them report. */
@@ -266,8 +295,10 @@ static void waits_end(void **state) {
     for (int r = 0; r < 2; r++) pthread_join(closing[r].thread, NULL);
 }
 
-/* The argument, if any, is a pattern for the names of the tests to run: under a sanitizer all of them take long. */
+/* The argument, if any, is a pattern for the names of the tests to run: under a sanitizer all of them take long. With devices
+ * named in LAMINA_TEST_DEVICES, GPUs are tested instead of cores. */
 int main(int argc, char **argv) {
+    const struct CMUnitTest with_gpus[] = {cmocka_unit_test(gpus), cmocka_unit_test(cores_and_gpus)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resnet_dgl),
         cmocka_unit_test(resnet_glcan),
@@ -279,5 +310,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(waits_end),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
+    if (getenv("LAMINA_TEST_DEVICES")) return cmocka_run_group_tests(with_gpus, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
