@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cuda/libraries.h"
+#include "cuda/nvml.h"
 #include "cuda/ops.h"
 #include "cuda/report.h"
 
@@ -176,6 +177,22 @@ static uint64_t cuda_total_memory(const struct lam_backend_device *device) {
 }
 
 /* ---- memory ---- */
+
+static struct lam_memory_use cuda_memory_use(const struct lam_backend_device *device) {
+    struct lam_memory_use use = {0, 0};
+    struct lam_nvml nvml;
+    size_t rest = 0, total = 0;
+    if (!reach(device)) return use;
+    if (cudaMemGetInfo(&rest, &total) == cudaSuccess)
+        use.free = rest;
+    else
+        cudaGetLastError();
+    if (lam_nvml_open(device->ordinal, &nvml)) {
+        use.process = lam_nvml_process_bytes(&nvml);
+        lam_nvml_close(&nvml);
+    }
+    return use;
+}
 
 static lam_status cuda_allocate(struct lam_backend_device *device, size_t bytes, void **pointer) {
     LAM_TRY(use(device));
@@ -455,6 +472,7 @@ const struct lam_backend lam_backend_cuda = {
     .lanes = cuda_lanes,
     .describe = cuda_describe,
     .total_memory = cuda_total_memory,
+    .memory_use = cuda_memory_use,
     .report = lam_cuda_report,
     .allocate = cuda_allocate,
     .release = cuda_release,

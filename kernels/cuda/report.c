@@ -1,12 +1,10 @@
-/* Versions, memory, reach and, where NVIDIA's management library is installed, the state of a GPU. That library is loaded when
- * it is asked for: nothing here may keep a program from starting. */
+/* Versions, memory, reach and, where NVIDIA's management library is installed, the state of a GPU. */
 #include "cuda/report.h"
 
-#include <dlfcn.h>
 #include <stdarg.h>
-#include <string.h>
 
 #include "cuda/libraries.h"
+#include "cuda/nvml.h"
 
 __attribute__((format(printf, 3, 4))) static void line(FILE *file, const char *name, const char *format,
                                                        ...) {
@@ -55,99 +53,41 @@ static void report_peers(int ordinal, FILE *file) {
     }
 }
 
-/* ---- the management library (NVML) ---- */
+/* ---- the management library ---- */
 
-typedef struct nvmlDevice_st *nvmlDevice_t;
-
-/* What is asked for, as nvml.h declares it; 0 is success. Functions that a version does not have are NULL. */
-struct nvml {
-    int (*init)(void);
-    int (*shutdown)(void);
-    int (*driver_version)(char *version, unsigned length);
-    int (*device)(const char *bus_id, nvmlDevice_t *device);
-    int (*temperature)(nvmlDevice_t device, int sensor, unsigned *celsius);
-    int (*power)(nvmlDevice_t device, unsigned *milliwatts);
-    int (*power_limit)(nvmlDevice_t device, unsigned *milliwatts);
-    int (*clock)(nvmlDevice_t device, int type, unsigned *mhz);
-    int (*most_clock)(nvmlDevice_t device, int type, unsigned *mhz);
-    int (*ecc)(nvmlDevice_t device, int *current, int *pending);
-    int (*link_generation)(nvmlDevice_t device, unsigned *generation);
-    int (*link_width)(nvmlDevice_t device, unsigned *lanes);
-};
-
-static void *load_nvml(struct nvml *nvml) {
-    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return NULL;
-    const struct {
-        const char *symbol;
-        void *function;
-    } table[] = {
-        {"nvmlInit_v2", &nvml->init},
-        {"nvmlShutdown", &nvml->shutdown},
-        {"nvmlSystemGetDriverVersion", &nvml->driver_version},
-        {"nvmlDeviceGetHandleByPciBusId_v2", &nvml->device},
-        {"nvmlDeviceGetTemperature", &nvml->temperature},
-        {"nvmlDeviceGetPowerUsage", &nvml->power},
-        {"nvmlDeviceGetEnforcedPowerLimit", &nvml->power_limit},
-        {"nvmlDeviceGetClockInfo", &nvml->clock},
-        {"nvmlDeviceGetMaxClockInfo", &nvml->most_clock},
-        {"nvmlDeviceGetEccMode", &nvml->ecc},
-        {"nvmlDeviceGetCurrPcieLinkGeneration", &nvml->link_generation},
-        {"nvmlDeviceGetCurrPcieLinkWidth", &nvml->link_width},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        void *found = dlsym(library, table[i].symbol);
-        memcpy(table[i].function, &found, sizeof found);
-    }
-    if (nvml->init && nvml->shutdown && nvml->device) return library;
-    dlclose(library);
-    return NULL;
-}
-
-static void report_clock(const struct nvml *nvml, nvmlDevice_t device, int type, const char *name,
-                         FILE *file) {
+static void report_clock(const struct lam_nvml *nvml, int type, const char *name, FILE *file) {
     unsigned now, most;
-    if (nvml->clock && nvml->most_clock && nvml->clock(device, type, &now) == 0 &&
-        nvml->most_clock(device, type, &most) == 0)
+    if (nvml->clock && nvml->most_clock && nvml->clock(nvml->handle, type, &now) == 0 &&
+        nvml->most_clock(nvml->handle, type, &most) == 0)
         line(file, name, "%u MHz, at most %u", now, most);
 }
 
-static void report_state(const struct nvml *nvml, nvmlDevice_t device, FILE *file) {
+static void report_state(const struct lam_nvml *nvml, FILE *file) {
     enum { OF_GPU = 0, MULTIPROCESSORS = 1, MEMORY = 2 };
     unsigned value, most;
     int current, pending;
-    if (nvml->temperature && nvml->temperature(device, OF_GPU, &value) == 0)
+    if (nvml->temperature && nvml->temperature(nvml->handle, OF_GPU, &value) == 0)
         line(file, "temperature", "%u C", value);
-    if (nvml->power && nvml->power_limit && nvml->power(device, &value) == 0 &&
-        nvml->power_limit(device, &most) == 0)
+    if (nvml->power && nvml->power_limit && nvml->power(nvml->handle, &value) == 0 &&
+        nvml->power_limit(nvml->handle, &most) == 0)
         line(file, "power", "%.0f W, at most %.0f", 1e-3 * value, 1e-3 * most);
-    report_clock(nvml, device, MULTIPROCESSORS, "clock", file);
-    report_clock(nvml, device, MEMORY, "memory's clock", file);
-    if (nvml->ecc && nvml->ecc(device, &current, &pending) == 0)
+    report_clock(nvml, MULTIPROCESSORS, "clock", file);
+    report_clock(nvml, MEMORY, "memory's clock", file);
+    if (nvml->ecc && nvml->ecc(nvml->handle, &current, &pending) == 0)
         line(file, "ECC", "%s", current ? "on" : "off");
-    if (nvml->link_generation && nvml->link_width && nvml->link_generation(device, &value) == 0 &&
-        nvml->link_width(device, &most) == 0)
+    if (nvml->link_generation && nvml->link_width && nvml->link_generation(nvml->handle, &value) == 0 &&
+        nvml->link_width(nvml->handle, &most) == 0)
         line(file, "PCIe", "generation %u, %u lanes", value, most);
 }
 
 static void report_nvml(int ordinal, FILE *file) {
-    struct cudaDeviceProp properties;
-    struct nvml nvml = {0};
-    if (!succeeded(cudaGetDeviceProperties(&properties, ordinal))) return;
-    void *library = load_nvml(&nvml);
-    if (!library) return;
-    if (nvml.init() == 0) {
-        char text[96], bus_id[32];
-        nvmlDevice_t device;
-        snprintf(bus_id, sizeof bus_id, "%08x:%02x:%02x.0", (unsigned)properties.pciDomainID,
-                 (unsigned)properties.pciBusID, (unsigned)properties.pciDeviceID);
-        if (nvml.driver_version && nvml.driver_version(text, sizeof text) == 0)
-            line(file, "driver", "%s", text);
-        line(file, "PCI bus", "%s", bus_id);
-        if (nvml.device(bus_id, &device) == 0) report_state(&nvml, device, file);
-        nvml.shutdown();
-    }
-    dlclose(library);
+    struct lam_nvml nvml;
+    if (!lam_nvml_open(ordinal, &nvml)) return;
+    char text[96];
+    if (nvml.driver_version && nvml.driver_version(text, sizeof text) == 0) line(file, "driver", "%s", text);
+    line(file, "PCI bus", "%s", nvml.bus_id);
+    report_state(&nvml, file);
+    lam_nvml_close(&nvml);
 }
 
 void lam_cuda_report(struct lam_backend_device *device, FILE *file) {

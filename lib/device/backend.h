@@ -116,6 +116,12 @@ struct lam_adamw_args {
     uint64_t step;  /* from 1 */
 };
 
+/* Memory as the driver counts it now, in bytes; 0: not known. */
+struct lam_memory_use {
+    uint64_t free;    /* to be had, by whatever program */
+    uint64_t process; /* this process's, for whatever purpose: in pools and beside them */
+};
+
 struct lam_backend {
     const char *name; /* "cpu", "cuda" */
     /* How many devices there are: cores, or GPUs. 0 is not an error; -1 is, and the error text says which. */
@@ -129,6 +135,8 @@ struct lam_backend {
      * remembered. */
     const char *(*describe)(const struct lam_backend_device *device);
     uint64_t (*total_memory)(const struct lam_backend_device *device);
+    /* NULL: nothing is known of it. */
+    struct lam_memory_use (*memory_use)(const struct lam_backend_device *device);
     /* Further lines about a device for reports, each a name, two blanks or more, and a value. NULL: there are none. */
     void (*report)(struct lam_backend_device *device, FILE *file);
 

@@ -163,6 +163,11 @@ uint64_t lam_device_total_memory(const struct lam_device *device) {
     return device->backend->total_memory(device->handle);
 }
 
+struct lam_memory_use lam_device_memory_use(const struct lam_device *device) {
+    const struct lam_backend *backend = device->backend;
+    return backend->memory_use ? backend->memory_use(device->handle) : (struct lam_memory_use){0, 0};
+}
+
 const struct lam_backend *lam_device_backend(const struct lam_device *device) {
     return device->backend;
 }

@@ -60,6 +60,8 @@ bool lam_device_alike(const struct lam_device *a, const struct lam_device *b);
 size_t lam_device_limit(const struct lam_device *device);
 /* What the hardware has: one memory for all CPU devices of a machine. */
 uint64_t lam_device_total_memory(const struct lam_device *device);
+/* As the driver counts: a GPU also holds what is in no pool (its context, kernels, libraries, recordings). Takes some milliseconds. */
+struct lam_memory_use lam_device_memory_use(const struct lam_device *device);
 const struct lam_backend *lam_device_backend(const struct lam_device *device);
 struct lam_backend_device *lam_device_handle(const struct lam_device *device);
 struct lam_stream *lam_device_stream(const struct lam_device *device); /* the compute stream */

@@ -12,8 +12,10 @@ size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch,
 
 struct lam_forecast lam_forecast_of(const struct lam_device *device, const struct lam_block_memory *memory,
                                     size_t data_bytes) {
-    struct lam_forecast forecast = {
-        .device = device, .limit = lam_device_limit(device), .machine = lam_device_total_memory(device)};
+    struct lam_forecast forecast = {.device = device,
+                                    .limit = lam_device_limit(device),
+                                    .machine = lam_device_total_memory(device),
+                                    .free = lam_device_memory_use(device).free};
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++) {
         forecast.bytes[kind] = memory->bytes[kind] + (kind == LAM_MEMORY_DATA ? data_bytes : 0);
         forecast.total += forecast.bytes[kind];
@@ -57,10 +59,23 @@ static lam_status check_machine(const struct lam_forecast *forecasts, int count,
                     (unsigned long long)forecast->machine);
 }
 
+/* Other programs may hold a part of a GPU. */
+static lam_status check_free(const struct lam_forecast *forecast) {
+    char need[32], rest[32], has[32];
+    if (forecast->free == 0 || forecast->total <= forecast->free) return LAM_OK;
+    return lam_fail(LAM_ERR_MEMORY_LIMIT,
+                    "%s: the run needs %s (%zu bytes), but of its %s only %s (%llu) are free; use a smaller "
+                    "--batch, or end what else runs there",
+                    lam_device_name(forecast->device), lam_bytes_text(forecast->total, need, sizeof need),
+                    forecast->total, lam_bytes_text(forecast->machine, has, sizeof has),
+                    lam_bytes_text(forecast->free, rest, sizeof rest), (unsigned long long)forecast->free);
+}
+
 lam_status lam_forecast_check(const struct lam_forecast *forecasts, int count) {
     for (int i = 0; i < count; i++) {
         LAM_TRY(check_limit(&forecasts[i]));
         LAM_TRY(check_machine(forecasts, count, &forecasts[i]));
+        LAM_TRY(check_free(&forecasts[i]));
     }
     return LAM_OK;
 }
@@ -78,4 +93,7 @@ void lam_forecast_print(const struct lam_forecast *forecast, FILE *file) {
     uint64_t most = forecast->limit ? forecast->limit : forecast->machine;
     fprintf(file, "  %-12s %12llu  %9s\n", forecast->limit ? "limit" : "machine", (unsigned long long)most,
             lam_bytes_text(most, text, sizeof text));
+    if (forecast->free)
+        fprintf(file, "  %-12s %12llu  %9s\n", "free now", (unsigned long long)forecast->free,
+                lam_bytes_text(forecast->free, text, sizeof text));
 }

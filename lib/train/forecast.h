@@ -10,6 +10,7 @@ struct lam_forecast {
     const struct lam_device *device;
     size_t bytes[LAM_MEMORY_KINDS], total, limit; /* limit 0: none was given */
     uint64_t machine;                             /* what the hardware has */
+    uint64_t free; /* what of it is left now, all programs counted; 0: not known */
 };
 
 /* data_bytes: of the loader's batches (lam_forecast_loader), on the first device. */
@@ -18,8 +19,8 @@ struct lam_forecast lam_forecast_of(const struct lam_device *device, const struc
                                     size_t data_bytes);
 size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch, int prefetch);
 
-/* Whether the devices of a run hold it: each its limit, and all that share one memory (the CPU devices) what
- * the machine has. LAM_ERR_MEMORY_LIMIT with the numbers. */
+/* Whether the devices of a run hold it, which has not been allocated yet: each its limit and what is free there, and all that share
+ * one memory (the CPU devices) what the machine has. LAM_ERR_MEMORY_LIMIT with the numbers. */
 lam_status lam_forecast_check(const struct lam_forecast *forecasts, int count);
 /* A table for people. */
 void lam_forecast_print(const struct lam_forecast *forecast, FILE *file);

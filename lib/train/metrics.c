@@ -148,5 +148,7 @@ lam_status lam_memory_write(struct lam_lines *lines, uint64_t step, const char *
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++)
         LAM_TRY(memory_line(lines, step, device, lam_memory_kind_name((enum lam_memory_kind)kind),
                             report->kinds[kind], report->limit));
-    return memory_line(lines, step, device, "total", report->total, report->limit);
+    LAM_TRY(memory_line(lines, step, device, "total", report->total, report->limit));
+    const struct lam_memory_stats process = {(size_t)report->use.process, (size_t)report->use.process};
+    return process.current ? memory_line(lines, step, device, "process", process, report->limit) : LAM_OK;
 }

@@ -40,13 +40,14 @@ struct lam_metric {
 /* {"step":..,"epoch":..,"block":..,"name":"..","value":..,"time":..}; time: seconds since 1970. */
 lam_status lam_metric_write(struct lam_lines *lines, const struct lam_metric *metric);
 
-/* What a device's memory comes to, with its limit (0: none). */
+/* What a device's memory comes to, with its limit (0: none), and what its driver says of it, if that was asked for. */
 struct lam_memory_report {
     struct lam_memory_stats kinds[LAM_MEMORY_KINDS], total;
     size_t limit;
+    struct lam_memory_use use;
 };
 struct lam_memory_report lam_memory_of(const struct lam_device *device);
-/* One line per kind and one for the total of the device:
+/* One line per kind and one for the total of the device, and "process" where the driver says how much this process holds:
  * {"step":..,"device":"cpu:0","kind":"activations","current":..,"peak":..,"limit":..,"time":..}. */
 lam_status lam_memory_write(struct lam_lines *lines, uint64_t step, const char *device,
                             const struct lam_memory_report *report);

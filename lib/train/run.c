@@ -78,6 +78,7 @@ static void keep_times(struct run *run) {
     for (int d = 0; d < run->device_count; d++) {
         if (!lam_pipeline_local(run->pipeline, d)) continue;
         const struct lam_pipeline_times t = run->times[d] = lam_pipeline_times(run->pipeline, d);
+        run->use[d] = lam_device_memory_use(run->devices[d]);
         run->whole[d].busy += t.busy;
         run->whole[d].forward += t.forward;
         run->whole[d].starved += t.starved;
@@ -104,6 +105,27 @@ static void say_stages(const struct run *run, const char *what, bool whole) {
                                      100 * t.starved / all, 100 * t.blocked / all);
     }
     if (*line) lam_progress_line(run->progress, "  %s%s", what, line);
+}
+
+/* Pools beside what the driver counts, for devices whose driver does. */
+static void say_memory(const struct run *run) {
+    for (int d = 0; d < run->device_count; d++) {
+        const struct lam_memory_report memory = lam_run_device(run, d).memory;
+        char pools[32], process[32], rest[32], all[32];
+        if (memory.use.free == 0) continue;
+        lam_bytes_text(memory.total.current, pools, sizeof pools);
+        lam_bytes_text(memory.use.process, process, sizeof process);
+        lam_bytes_text(memory.use.free, rest, sizeof rest);
+        lam_bytes_text(lam_device_total_memory(run->devices[d]), all, sizeof all);
+        if (memory.use.process)
+            lam_progress_line(run->progress,
+                              "  %s: this process holds %s, of which %s are pools, the rest what the driver "
+                              "and its libraries need; %s of %s are free",
+                              lam_device_name(run->devices[d]), process, pools, rest, all);
+        else
+            lam_progress_line(run->progress, "  %s: pools hold %s; %s of %s are free, all programs counted",
+                              lam_device_name(run->devices[d]), pools, rest, all);
+    }
 }
 
 /* What each device did in the epoch, or as much of it as there was, where there are several. */
@@ -527,6 +549,7 @@ static lam_status train(struct run *run) {
     if (!saved(run) || run->save_best) LAM_TRY(save_checkpoint(run));
     if (within) LAM_TRY(tell_devices(run));
     if (run->head && run->at.epoch > 1) say_stages(run, "in all: ", true);
+    if (run->head) say_memory(run);
     return lam_run_summary(run, true);
 }
 

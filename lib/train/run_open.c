@@ -233,9 +233,12 @@ static void print_plan(const struct run *run) {
     print_forecast(run, "");
 }
 
+/* What is free on another rank's device, that rank knows. */
 static void make_forecasts(struct run *run) {
-    for (int d = 0; d < run->device_count; d++)
+    for (int d = 0; d < run->device_count; d++) {
         run->forecasts[d] = lam_forecast_device(run->pipeline, d, data_bytes(run));
+        if (!lam_pipeline_local(run->pipeline, d)) run->forecasts[d].free = 0;
+    }
 }
 
 /* ---- measured kernels ---- */

@@ -218,9 +218,11 @@ lam_status lam_run_share_scores(struct run *run, struct lam_score *scores, int *
 /* ---- devices ---- */
 
 static struct run_device look_at(const struct run *run, int device) {
-    return (struct run_device){.times = run->times[device],
-                               .whole = run->whole[device],
-                               .memory = lam_memory_of(run->devices[device])};
+    struct run_device seen = {.times = run->times[device],
+                              .whole = run->whole[device],
+                              .memory = lam_memory_of(run->devices[device])};
+    seen.memory.use = run->use[device];
+    return seen;
 }
 
 struct run_device lam_run_device(const struct run *run, int device) {

@@ -26,6 +26,21 @@ static json_t *shares_of_devices(const struct run *run) {
     return all;
 }
 
+/* Bytes of each device's pools, of this process and free, where its driver counts them. */
+static json_t *memory_of_devices(const struct run *run) {
+    json_t *all = json_object();
+    for (int d = 0; d < run->device_count; d++) {
+        const struct lam_memory_report memory = lam_run_device(run, d).memory;
+        if (memory.use.free == 0) continue;
+        json_t *one = json_pack("{s:I, s:I}", "pools", (json_int_t)memory.total.current, "free",
+                                (json_int_t)memory.use.free);
+        if (memory.use.process)
+            json_object_set_new(one, "process", json_integer((json_int_t)memory.use.process));
+        json_object_set_new(all, lam_device_name(run->devices[d]), one);
+    }
+    return all;
+}
+
 lam_status lam_run_summary(const struct run *run, bool finished) {
     if (!run->head) return LAM_OK;
     json_t *scores = json_object(), *peak = json_object();
@@ -43,6 +58,9 @@ lam_status lam_run_summary(const struct run *run, bool finished) {
     for (int i = 0; summary && i < run->at.score_count; i++)
         json_object_set_new(summary, run->at.scores[i].name, json_real(run->at.scores[i].value));
     if (summary && run->device_count > 1) json_object_set_new(summary, "devices", shares_of_devices(run));
+    json_t *memory = memory_of_devices(run);
+    if (summary && json_object_size(memory)) json_object_set(summary, "memory", memory);
+    json_decref(memory);
     if (summary && run->at.has_best) json_object_set_new(summary, "best", json_real(run->at.best));
     return lam_folder_write_json(&run->folder, "summary.json", summary);
 }

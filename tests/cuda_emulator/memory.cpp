@@ -70,10 +70,16 @@ void quarantine(allocation *a) {
 
 /* ---- allocating ---- */
 
+/* With the books' lock. */
+size_t left(const device &d) {
+    size_t taken = d.used + configured().taken;
+    return d.limit > taken ? d.limit - taken : 0;
+}
+
 bool reserve(int ordinal, size_t bytes) {
     books locked;
     device &d = device_at(ordinal);
-    if (bytes > d.limit || d.used > d.limit - bytes) return false;
+    if (bytes > left(d)) return false;
     d.used += bytes;
     return true;
 }
@@ -299,7 +305,7 @@ cudaError_t cudaMemGetInfo(size_t *rest, size_t *total) {
         int ordinal = emulator::current_device();
         emulator::books locked;
         emulator::device &d = emulator::device_at(ordinal);
-        *rest = d.limit > d.used ? d.limit - d.used : 0;
+        *rest = emulator::left(d);
         *total = d.limit;
         return emulator::device_error(ordinal);
     });

@@ -35,6 +35,7 @@ settings read_settings() {
     settings s;
     s.gpus = (int)number("LAMINA_EMULATED_GPUS", s.gpus, 0, 64);
     s.memory = (size_t)number("LAMINA_EMULATED_MEMORY", (long long)s.memory, 0, 1LL << 50);
+    s.taken = (size_t)number("LAMINA_EMULATED_TAKEN", 0, 0, (long long)s.memory);
     s.peers = number("LAMINA_EMULATED_PEERS", 1, 0, 1) != 0;
     s.races = number("LAMINA_EMULATED_RACES", 0, 0, 1) != 0;
     s.seed = (uint64_t)number("LAMINA_EMULATED_SEED", 1, 0, INT64_MAX);

@@ -17,7 +17,7 @@ namespace emulator {
 
 struct settings {
     int gpus = 2, major = 8, minor = 0;
-    size_t memory = (size_t)2 << 30;
+    size_t memory = (size_t)2 << 30, taken = 0;
     bool peers = true, leaks_matter = true, races = false;
     uint64_t seed = 1;
     unsigned delay_us = 50;
