@@ -377,11 +377,11 @@ void count_is_written() {
     int file = mkstemp(count_file);
     std::string setting = std::string("LAMINA_EMULATED_COUNT=") + count_file;
     expect_success("counted", counted, {setting.c_str()});
-    char text[16] = "";
+    char text[4096] = "";
     ssize_t got = read(file, text, sizeof text - 1);
     close(file);
     unlink(count_file);
-    judge("count is written", {0, text}, got > 0, "11\n");
+    judge("count is written", {0, text}, got > 0 && strncmp(text, "11\n", 3) == 0, "\nany\t11\n");
 }
 
 /* ---- all of them ---- */

@@ -86,6 +86,7 @@ struct count_writer {
         FILE *file = fopen(all().count_file.c_str(), "w");
         if (!file) return;
         fprintf(file, "%ld\n", counted("any"));
+        for (const auto &[name, calls] : all().counts) fprintf(file, "%s\t%ld\n", name.c_str(), calls);
         fclose(file);
     }
 } writer;

@@ -82,31 +82,77 @@ case_resume() {
     cmp <(tensors whole) <(tensors part) || fail "other weights after a resume"
 }
 
+# A process for each GPU, and for a core and a GPU: the weights of one process, to the bit.
+case_mpi() {
+    command -v mpirun >/dev/null && [ -e "$bin/../liblamina_mpi.so" ] || { echo "skipped: no MPI"; exit 77; }
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    local options=("${classify[@]:1}" "${few[@]}" --method glcan --glcan-global next --blocks 2 --schedule ppll) devices
+    for devices in cuda:0,cuda:1 cpu:0,cuda:0; do
+        rm -rf threads ranks
+        run "${classify[0]}" "${options[@]}" --devices $devices --out threads || fail "in one process on $devices"
+        timeout 300 mpirun --oversubscribe --bind-to none -n 2 "$bin/${classify[0]}" "${options[@]}" --devices $devices \
+            --transport mpi --out ranks >out 2>log || fail "two ranks on $devices"
+        cmp <(tensors threads) <(tensors ranks) || fail "other weights over ranks on $devices"
+    done
+}
+
+# What the pools count beside what the driver does: 64 MiB of the emulated context, and what the backend holds beside the pools.
+# Taking a step takes no memory.
+case_memory() {
+    run "${classify[@]}" "${few[@]}" --out run --devices cuda:0 || fail "a run"
+    run "${classify[@]}" "${few[@]}" --max-steps 9 --out longer --devices cuda:0 || fail "a longer run"
+    perl -MJSON::PP -e 'my @m = map { local $/; open(F, "<", "$_/summary.json") or die; decode_json(<F>)->{memory}{"cuda:0"} } @ARGV;
+        my $beside = $m[0]{process} - $m[0]{pools} - (64 << 20);
+        die "$beside bytes beside the pools\n" unless $beside > 0 && $beside < (1 << 20);
+        $m[0]{$_} == $m[1]{$_} or die "$_: $m[0]{$_}, after more steps $m[1]{$_}\n" for qw(pools process free)' run longer \
+        || fail "pools and driver differ"
+    grep -q '"kind":"process"' run/memory.jsonl || fail "memory.jsonl does not tell of the process"
+    run "${classify[@]}" --tuning fixed --max-steps 1 --show 0 --out told --devices cuda:0 || fail "a run that speaks"
+    grep -q "free now" out || fail "the forecast does not say what is free"
+    grep -q "cuda:0: this process holds .* of which .* are pools" out || fail "nothing is said of the process"
+    LAMINA_EMULATED_NVML=0 run "${classify[@]}" --tuning fixed --max-steps 1 --show 0 --out less --devices cuda:0 || fail "without NVML"
+    grep -q "cuda:0: pools hold .* all programs counted" out || fail "nothing is said without NVML"
+}
+
 case_refused() {
     refused "cuda:9: there are 2 GPUs here" "$bin/${classify[0]}" "${classify[@]:1}" --out bad --devices cuda:9
     refused "'x' is not the number of a GPU" "$bin/${classify[0]}" "${classify[@]:1}" --out bad --devices cuda:x
     refused "cpu:0 has no TF32" "$bin/${classify[0]}" "${classify[@]:1}" --out bad --devices cpu:0 --precision tf32
-    refused "goes with cpu devices, not with cuda:0" "$bin/${classify[0]}" "${classify[@]:1}" --out bad --devices cuda:0,cuda:1 \
-        --method dgl --blocks 2 --schedule ppll --transport mpi
+    LAMINA_EMULATED_TAKEN=$((2045 << 20)) stopped "but of its 2.0 GiB only 3.0 MiB (3145" \
+        "$bin/${classify[0]}" "${classify[@]:1}" --quiet --tuning fixed --out bad --devices cuda:0
     export LAMINA_EMULATED_MEMORY=$((3 << 20))
     stopped "cuda:0: the run needs" "$bin/${classify[0]}" "${classify[@]:1}" --quiet --tuning fixed --out bad --devices cuda:0
 }
 
-# Whatever call fails, the run ends with one error, names the GPU, and leaves nothing behind.
+# fails WHAT:N OPTIONS...: that call or piece of work fails; the run ends with one error, and leaves nothing behind.
+fails() {
+    local order=$1 got
+    shift
+    rm -rf bad
+    LAMINA_EMULATED_FAIL=$order run "$@" --out bad
+    got=$?
+    [ $got = 0 ] && return # a call whose failure changes nothing: something was freed, or is only told
+    [ $got = 1 ] || [ $got = 2 ] || fail "exit status $got when $order fails"
+    grep -q "emulator:" log && fail "the emulator found a defect when $order fails"
+    [ "$(grep -c . log)" = 1 ] || fail "not one line of error when $order fails"
+}
+
+# Whatever call fails: of each entry point the first, the middle and the last one, of each kernel the first run, and a sample of all
+# calls, every LAMINA_FAULT_STEP-th of them (1: all, which takes hours).
 case_faults() {
-    local options=("${classify[@]}" "${few[@]}" --method glcan --blocks 2 --devices cuda:0,cuda:1 --schedule ppll) n total got
+    local options=("${classify[@]}" "${few[@]}" --method glcan --blocks 2 --devices cuda:0,cuda:1 --schedule ppll) total name calls n
     LAMINA_EMULATED_COUNT=count run "${options[@]}" --out count_run || fail "without a fault"
-    total=$(grep -oE '[0-9]+' count | head -1)
+    total=$(head -1 count)
     [ "${total:-0}" -gt 100 ] || fail "no count of calls"
-    for n in 1 2 3 5 9 17 $(seq 33 $((total / 16 + 1)) "$total"); do
-        rm -rf bad
-        LAMINA_EMULATED_FAIL=any:$n run "${options[@]}" --out bad
-        got=$?
-        [ $got = 0 ] && continue # a call whose failure changes nothing: something was freed
-        [ $got = 1 ] || [ $got = 2 ] || fail "exit status $got when call $n of $total fails"
-        grep -q "emulator:" log && fail "the emulator found a defect when call $n of $total fails"
-        [ "$(grep -c . log)" = 1 ] || fail "not one line of error when call $n of $total fails"
-    done
+    [ "$(grep -c '^cuda' count)" -gt 20 ] && [ "$(grep -c '^work:' count)" -gt 20 ] || fail "no count by name"
+    while IFS=$'\t' read -r name calls <&3; do
+        [ "$name" = any ] || [ "$name" = work ] && continue
+        fails "$name:1" "${options[@]}"
+        [ "${name#work:}" = "$name" ] || continue
+        [ "$calls" -gt 2 ] && fails "$name:$((calls / 2))" "${options[@]}"
+        [ "$calls" -gt 1 ] && fails "$name:$calls" "${options[@]}"
+    done 3< <(tail -n +2 count)
+    for n in $(seq 1 "${LAMINA_FAULT_STEP:-$((total / 16 + 1))}" "$total"); do fails "any:$n" "${options[@]}"; done
     rm -rf bad
     LAMINA_EMULATED_LOSE=1:$((total / 2)) run "${options[@]}" --out bad
     [ $? = 1 ] || fail "exit status when a GPU is lost"
