@@ -28,6 +28,7 @@ const char *const gpu_check_shapes[] = {
     CONV("n=1 c=256 h=14 w=14 o=256 k=3 p=1"),
     CONV("n=2 c=512 h=7 w=7 o=2048 k=1"),
     "normalize n=8 c=3 h=224 w=224",
+    "augment n=128 c=3 h=32 w=32 pad=4 reflect flip cutout=8",
     BOTH("max_pool", "n=2 c=64 h=112 w=112 k=3 s=2 p=1"),
     BOTH("global_avg_pool", "n=8 c=2048 h=7 w=7"),
     BOTH("cross_entropy", "shape=64x1000 smoothing=0.1"),

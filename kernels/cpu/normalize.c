@@ -1,19 +1,19 @@
 /* NORMALIZE: a table of 256 numbers for each channel. */
+#include "cpu/normalize.h"
 #include "cpu/layout_adapter.h"
 #include "cpu/ops.h"
 
 struct normalize_kernel {
     struct lam_kernel base;
-    float table[LAM_MAX_COLOURS][256];
-    uint16_t halves[LAM_MAX_COLOURS][256]; /* the same in bf16 */
+    struct lam_pixel_table table;
 };
 
-static void fill_tables(struct normalize_kernel *k) {
-    const struct lam_normalize_attr *attr = &k->base.op.attr.normalize;
-    for (int64_t c = 0; c < k->base.op.in[0].desc.shape.dim[1]; c++)
+void lam_cpu_fill_pixel_table(const struct lam_normalize_attr *attr, int channels,
+                              struct lam_pixel_table *table) {
+    for (int c = 0; c < channels; c++)
         for (int v = 0; v < 256; v++) {
-            k->table[c][v] = ((float)v / 255 - attr->mean[c]) / attr->deviation[c];
-            k->halves[c][v] = lam_f32_to_bf16(k->table[c][v]);
+            table->f32[c][v] = ((float)v / 255 - attr->mean[c]) / attr->deviation[c];
+            table->bf16[c][v] = lam_f32_to_bf16(table->f32[c][v]);
         }
 }
 
@@ -25,11 +25,11 @@ static void normalize_run(const struct lam_kernel *kernel, const struct lam_kern
     for (int64_t plane = 0; plane < args->count * channels; plane++) {
         const uint8_t *in = (const uint8_t *)args->in[0] + plane * pixels;
         if (half) {
-            const uint16_t *table = k->halves[plane % channels];
+            const uint16_t *table = k->table.bf16[plane % channels];
             uint16_t *out = (uint16_t *)args->out[0] + plane * pixels;
             for (int64_t i = 0; i < pixels; i++) out[i] = table[in[i]];
         } else {
-            const float *table = k->table[plane % channels];
+            const float *table = k->table.f32[plane % channels];
             float *out = (float *)args->out[0] + plane * pixels;
             for (int64_t i = 0; i < pixels; i++) out[i] = table[in[i]];
         }
@@ -47,6 +47,7 @@ lam_status lam_cpu_normalize_create(const struct lam_op *op, const struct lam_ke
         return lam_cpu_adapt(op, options, LAM_PLAIN, lam_cpu_normalize_create, kernel, chosen);
     LAM_TRY(lam_cpu_kernel_new(sizeof(struct normalize_kernel), op, kernel));
     (*kernel)->run = normalize_run;
-    fill_tables((struct normalize_kernel *)*kernel);
+    lam_cpu_fill_pixel_table(&op->attr.normalize, (int)op->in[0].desc.shape.dim[1],
+                             &((struct normalize_kernel *)*kernel)->table);
     return LAM_OK;
 }

@@ -30,8 +30,9 @@ LAM_CPU_CREATE(add);
 LAM_CPU_CREATE(scale);
 LAM_CPU_CREATE(cast);
 
-/* normalize.c */
+/* normalize.c, augment.c */
 LAM_CPU_CREATE(normalize);
+LAM_CPU_CREATE(augment);
 
 /* mix.c */
 LAM_CPU_CREATE(mix);

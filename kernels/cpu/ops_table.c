@@ -49,6 +49,7 @@ static const lam_cpu_create_fn creators[LAM_OP_COUNT] = {
     [LAM_OP_CHANNEL_SCALE_BWD] = lam_cpu_channel_scale_bwd_create,
     [LAM_OP_CAST] = lam_cpu_cast_create,
     [LAM_OP_NORMALIZE] = lam_cpu_normalize_create,
+    [LAM_OP_AUGMENT] = lam_cpu_augment_create,
     [LAM_OP_DROPOUT] = lam_cpu_dropout_create,
     [LAM_OP_DROPOUT_BWD] = lam_cpu_dropout_bwd_create,
 

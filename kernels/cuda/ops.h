@@ -35,6 +35,7 @@
     X(CHANNEL_SCALE_BWD, lam_cuda_channel_scale_bwd_create)                                                  \
     X(CAST, lam_cuda_cast_create)                                                                            \
     X(NORMALIZE, lam_cuda_normalize_create)                                                                  \
+    X(AUGMENT, lam_cuda_augment_create)                                                                      \
     X(COPY, lam_cuda_copy_create)                                                                            \
     X(CONCAT, lam_cuda_concat_create)                                                                        \
     X(SLICE, lam_cuda_slice_create)                                                                          \

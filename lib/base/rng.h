@@ -17,7 +17,7 @@
 enum lam_rng_purpose {
     LAM_RNG_INIT = 1, /* a = hash of the parameter's name, b = 0 */
     LAM_RNG_SHUFFLE,  /* a = epoch, b = 0 */
-    LAM_RNG_AUGMENT,  /* a = epoch, b = sample index in the data set */
+    LAM_RNG_AUGMENT,  /* a = epoch, b = sample index in the data set; on a device a = step, b = place in the batch */
     LAM_RNG_DROPOUT,  /* a = step, b = hash of the layer's name combined with the sample's place in the batch
                        */
     LAM_RNG_DATASET,  /* generated data: a = split, b = sample index */

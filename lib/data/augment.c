@@ -61,6 +61,19 @@ static void write_channel(const struct lam_image *image, const struct window *wi
     }
 }
 
+/* Pixels of a window without padding, as they are. */
+static void write_pixels(const struct lam_augment *augment, const struct lam_image *image,
+                         const struct window *window, uint8_t *planes) {
+    const int size = window->size, channels = image->channels;
+    for (int c = 0; c < augment->channels; c++)
+        for (int y = 0; y < size; y++, planes += size) {
+            const uint8_t *row = image->pixels +
+                                 ((size_t)window->row[y] * (size_t)image->width) * (size_t)channels +
+                                 (channels >= 3 ? c : 0);
+            for (int x = 0; x < size; x++) planes[x] = row[window->column[x] * channels];
+        }
+}
+
 static void write_planes(const struct lam_augment *augment, const struct lam_image *image,
                          const struct window *window, float *planes) {
     size_t plane = (size_t)window->size * (size_t)window->size;
@@ -187,8 +200,14 @@ static void place_window(const struct lam_augment *augment, const struct lam_ima
     if (rng && augment->flip && (lam_rng_u32(rng) & 1)) reverse(window->column, size);
 }
 
+/* Where the result goes: numbers or, without random numbers, pixels. */
+struct target {
+    float *planes;
+    uint8_t *pixels;
+};
+
 static lam_status run(const struct lam_augment *augment, const struct lam_image *image, struct lam_rng *rng,
-                      float *planes) {
+                      struct target to) {
     struct lam_image resized = {0};
     const struct lam_image *from = image;
     int side = augment->size;
@@ -207,29 +226,37 @@ static lam_status run(const struct lam_augment *augment, const struct lam_image 
     if (augment->resized_crop) rest.crop = false;
     struct window window;
     place_window(&rest, from, rng, &window);
-    write_planes(&rest, from, &window, planes);
-    if (rng && rest.cutout > 0) cut_out(&rest, rng, planes);
+    if (to.pixels)
+        write_pixels(&rest, from, &window, to.pixels);
+    else
+        write_planes(&rest, from, &window, to.planes);
+    if (rng && rest.cutout > 0) cut_out(&rest, rng, to.planes);
     lam_image_free(&resized);
     return LAM_OK;
 }
 
 static lam_status run_checked(const struct lam_augment *augment, const struct lam_image *image,
-                              struct lam_rng *rng, float *planes) {
+                              struct lam_rng *rng, struct target to) {
     LAM_TRY(check(augment, image));
-    if (augment->channels != 1 || image->channels < 3) return run(augment, image, rng, planes);
+    if (augment->channels != 1 || image->channels < 3) return run(augment, image, rng, to);
     struct lam_image gray = {0};
     LAM_TRY(to_gray(image, &gray));
-    lam_status status = run(augment, &gray, rng, planes);
+    lam_status status = run(augment, &gray, rng, to);
     lam_image_free(&gray);
     return status;
 }
 
 lam_status lam_augment_apply(const struct lam_augment *augment, const struct lam_image *image,
                              struct lam_rng *rng, float *planes) {
-    return run_checked(augment, image, rng, planes);
+    return run_checked(augment, image, rng, (struct target){.planes = planes});
 }
 
 lam_status lam_augment_plain(const struct lam_augment *augment, const struct lam_image *image,
                              float *planes) {
-    return run_checked(augment, image, NULL, planes);
+    return run_checked(augment, image, NULL, (struct target){.planes = planes});
+}
+
+lam_status lam_augment_pixels(const struct lam_augment *augment, const struct lam_image *image,
+                              uint8_t *planes) {
+    return run_checked(augment, image, NULL, (struct target){.pixels = planes});
 }

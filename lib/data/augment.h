@@ -33,5 +33,8 @@ lam_status lam_augment_apply(const struct lam_augment *augment, const struct lam
                              struct lam_rng *rng, float *planes);
 /* The same without randomness: what evaluation sees. */
 lam_status lam_augment_plain(const struct lam_augment *augment, const struct lam_image *image, float *planes);
+/* What evaluation sees before it is normalised, for what a device normalises (and, in training, moves): u8 [channels][size][size]. */
+lam_status lam_augment_pixels(const struct lam_augment *augment, const struct lam_image *image,
+                              uint8_t *planes);
 
 #endif

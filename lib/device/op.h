@@ -66,6 +66,10 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * CAST                x -> y, other dtype (f32, bf16; u8 to f32 or bf16 as 0..255)
  * NORMALIZE           x [N,C,H,W] u8, C <= 4 -> y f32 or bf16 = (x / 255 - mean[c]) / deviation[c], each step rounded to f32;
  *                     attr.normalize. y has no gradient.
+ * AUGMENT             x [N,C,H,W] u8, C <= 4 -> y of the same shape, f32 or bf16 = NORMALIZE of x shifted by up to attr.augment.pad
+ *                     pixels each way, mirrored along W for half of the samples, and a square set to zero. The sample at place b
+ *                     of the batch takes words 0..4 of the stream (seed, LAM_RNG_AUGMENT, step, b): shift of x and of y, mirror,
+ *                     corner of the square (kernels/augment.h). y has no gradient.
  * COPY                x -> y, other layout or other shape of the same count per sample (reshape). The order of elements
  *                     is the row-major order of the logical shapes.
  * CONCAT              a, b, ... -> joined along attr.axis.axis (>= 1)
@@ -165,6 +169,7 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
     X(CHANNEL_SCALE_BWD, "channel_scale_bwd", false)                                                         \
     X(CAST, "cast", true)                                                                                    \
     X(NORMALIZE, "normalize", true)                                                                          \
+    X(AUGMENT, "augment", true)                                                                              \
     X(COPY, "copy", true)                                                                                    \
     X(CONCAT, "concat", true)                                                                                \
     X(SLICE, "slice", true)                                                                                  \
@@ -229,6 +234,13 @@ enum { LAM_MAX_COLOURS = 4 };
 struct lam_normalize_attr {
     float mean[LAM_MAX_COLOURS], deviation[LAM_MAX_COLOURS]; /* of pixels / 255; deviations above 0 */
 };
+struct lam_augment_attr {
+    struct lam_normalize_attr normalize;
+    int pad; /* longest shift; what comes in is the image mirrored at its border, or zero (the mean colour) */
+    bool reflect; /* mirrored */
+    bool flip;    /* half of the samples */
+    int cutout;   /* side of the square; 0: none */
+};
 struct lam_axis_attr {
     int axis;
     int64_t begin, length;
@@ -249,6 +261,7 @@ union lam_op_attr {
     struct lam_bn_attr bn;
     struct lam_axis_attr axis;
     struct lam_normalize_attr normalize;
+    struct lam_augment_attr augment;
     struct lam_pool_attr pool;
     struct lam_resize_attr resize;
     struct lam_loss_attr loss;

@@ -128,6 +128,8 @@ lam_value lam_channel_scale(struct lam_graph *graph, lam_value x, lam_value s);
 lam_value lam_cast(struct lam_graph *graph, lam_value x, enum lam_dtype dtype);
 /* Pixels, u8 [N,C,H,W] with C <= 4, to (x / 255 - mean[c]) / deviation[c] in the type that the graph computes in. */
 lam_value lam_normalize(struct lam_graph *graph, lam_value x, const struct lam_normalize_attr *attr);
+/* The same of pixels that are moved at random (LAM_OP_AUGMENT); in an evaluation graph as they are. */
+lam_value lam_augment(struct lam_graph *graph, lam_value x, const struct lam_augment_attr *attr);
 lam_value lam_copy(struct lam_graph *graph, lam_value x); /* into a place of its own */
 lam_value lam_reshape(struct lam_graph *graph, lam_value x, struct lam_shape shape); /* dim[0] stays */
 lam_value lam_concat(struct lam_graph *graph, const lam_value *x, int count, int axis);

@@ -57,18 +57,36 @@ lam_value lam_cast(struct lam_graph *g, lam_value x, enum lam_dtype dtype) {
     return lam_graph_unary(g, LAM_OP_CAST, NULL, x, dtype, lam_value_shape(g, x));
 }
 
-lam_value lam_normalize(struct lam_graph *g, lam_value x, const struct lam_normalize_attr *attr) {
-    if (!has_rank(g, x, 4, "normalize")) return LAM_NO_VALUE;
+/* Numbers of pixels: what NORMALIZE and AUGMENT have in common. */
+static lam_value of_pixels(struct lam_graph *g, lam_value x, enum lam_op_kind kind,
+                           const struct lam_normalize_attr *normalize, const union lam_op_attr *attr) {
+    const char *name = lam_op_name(kind);
+    if (!has_rank(g, x, 4, name)) return LAM_NO_VALUE;
     const int64_t channels = lam_value_shape(g, x).dim[1];
     if (lam_value_dtype(g, x) != LAM_U8 || channels > LAM_MAX_COLOURS)
-        return lam_graph_fail(g, LAM_ERR_INVALID, "normalize takes u8 of at most %d channels, not %s of %d",
+        return lam_graph_fail(g, LAM_ERR_INVALID, "%s takes u8 of at most %d channels, not %s of %d", name,
                               LAM_MAX_COLOURS, lam_dtype_name(lam_value_dtype(g, x)), (int)channels);
     for (int64_t c = 0; c < channels; c++)
-        if (!(attr->deviation[c] > 0))
-            return lam_graph_fail(g, LAM_ERR_INVALID, "normalize: the deviation of channel %d is %g", (int)c,
-                                  (double)attr->deviation[c]);
+        if (!(normalize->deviation[c] > 0))
+            return lam_graph_fail(g, LAM_ERR_INVALID, "%s: the deviation of channel %d is %g", name, (int)c,
+                                  (double)normalize->deviation[c]);
+    return lam_graph_unary(g, kind, attr, x, g->compute, lam_value_shape(g, x));
+}
+
+lam_value lam_normalize(struct lam_graph *g, lam_value x, const struct lam_normalize_attr *attr) {
     const union lam_op_attr of_op = {.normalize = *attr};
-    return lam_graph_unary(g, LAM_OP_NORMALIZE, &of_op, x, g->compute, lam_value_shape(g, x));
+    return of_pixels(g, x, LAM_OP_NORMALIZE, attr, &of_op);
+}
+
+lam_value lam_augment(struct lam_graph *g, lam_value x, const struct lam_augment_attr *attr) {
+    enum { MOST_PIXELS = 2048 };
+    const union lam_op_attr of_op = {.augment = *attr};
+    if (!lam_graph_training(g)) return lam_normalize(g, x, &attr->normalize);
+    if (attr->pad < 0 || attr->pad > MOST_PIXELS || attr->cutout < 0 || attr->cutout > MOST_PIXELS)
+        return lam_graph_fail(g, LAM_ERR_INVALID,
+                              "augment: a shift of %d or a square of %d pixels is not in 0..%d", attr->pad,
+                              attr->cutout, (int)MOST_PIXELS);
+    return of_pixels(g, x, LAM_OP_AUGMENT, &attr->normalize, &of_op);
 }
 
 lam_value lam_graph_to_compute(struct lam_graph *g, lam_value x) {

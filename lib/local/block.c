@@ -67,8 +67,12 @@ static lam_status declare_inputs(const struct lam_block *block, struct lam_graph
     }
     LAM_TRY(declare_fields(block, graph, flow));
     flow->x = block->options.first > 0 ? flow->in[0] : flow->inputs[0];
-    const struct lam_normalize_attr *normalize = block->options.network->normalize;
-    if (block->options.first == 0 && normalize) flow->x = lam_normalize(graph, flow->x, normalize);
+    const struct lam_network *network = block->options.network;
+    if (block->options.first > 0 || lam_value_dtype(graph, flow->x) != LAM_U8) return LAM_OK;
+    if (network->augment && lam_graph_training(graph))
+        flow->x = lam_augment(graph, flow->x, network->augment);
+    else if (network->normalize)
+        flow->x = lam_normalize(graph, flow->x, network->normalize);
     return LAM_OK;
 }
 

@@ -156,16 +156,41 @@ static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value
     return build_output(task, graph, classify_local_logits(graph, x, c->classes.count), inputs);
 }
 
+/* What happens to images: here, and on the device. */
+static void set_augment(struct classify *c) {
+    c->plain = (struct lam_augment){.size = c->size, .channels = c->channels};
+    memcpy(c->plain.mean, c->mean, sizeof c->mean);
+    memcpy(c->plain.deviation, c->deviation, sizeof c->deviation);
+    c->augment = c->plain;
+    c->augment.pad = (int)c->own->crop_pad;
+    c->augment.crop = c->own->crop_pad > 0;
+    c->augment.pad_reflect = c->own->pad_mode == 0;
+    c->augment.flip = c->own->flip;
+    c->augment.resized_crop = c->own->resized_crop;
+    c->augment.cutout = (int)c->own->cutout;
+    c->device_augment = (struct lam_augment_attr){.pad = c->augment.pad,
+                                                  .reflect = c->augment.pad_reflect,
+                                                  .flip = c->augment.flip,
+                                                  .cutout = c->augment.cutout};
+    memcpy(c->device_augment.normalize.mean, c->mean, sizeof c->mean);
+    memcpy(c->device_augment.normalize.deviation, c->deviation, sizeof c->deviation);
+    const struct lam_dataset *set = c->train;
+    c->on_device = set && set->width == c->size && set->height == c->size && !c->config->overfit_batch &&
+                   !c->own->resized_crop && c->own->mixup == 0;
+}
+
 static lam_status make_network(struct classify *c) {
     struct lam_model_options model = {.image_size = c->size,
                                       .channels = c->channels,
                                       .classes = c->classes.count,
                                       .dropout = (float)c->own->dropout};
     LAM_TRY(lam_model_create(c->config->model, &model, &c->model));
-    struct lam_field image = {"image", LAM_F32, LAM_SHAPE(c->channels, c->size, c->size)};
+    struct lam_field numbers = {"image", LAM_F32, LAM_SHAPE(c->channels, c->size, c->size)},
+                     pixels = {"image", LAM_U8, numbers.shape};
     struct lam_field label = {"label", LAM_I32, LAM_SCALAR},
                      shares = {"label", LAM_F32, LAM_SHAPE(c->classes.count)};
-    c->fields[0] = c->eval_fields[0] = image;
+    c->fields[0] = c->on_device || c->config->overfit_batch ? pixels : numbers;
+    c->eval_fields[0] = pixels;
     c->fields[1] = c->own->mixup > 0 ? shares : label;
     c->eval_fields[1] = label;
     c->network = lam_model_network(c->model);
@@ -173,6 +198,8 @@ static lam_status make_network(struct classify *c) {
     c->network.field_count = 2;
     c->network.eval_fields = c->eval_fields;
     c->network.eval_field_count = 2;
+    c->network.normalize = &c->device_augment.normalize;
+    if (c->on_device) c->network.augment = &c->device_augment;
     c->network.task = c;
     c->network.build_output = build_output;
     c->network.small_head = true;
@@ -198,19 +225,6 @@ static lam_status make_buffers(struct classify *c) {
         if (!c->scratch[i].planes) return lam_no_memory();
     }
     return LAM_OK;
-}
-
-static void set_augment(struct classify *c) {
-    c->plain = (struct lam_augment){.size = c->size, .channels = c->channels};
-    memcpy(c->plain.mean, c->mean, sizeof c->mean);
-    memcpy(c->plain.deviation, c->deviation, sizeof c->deviation);
-    c->augment = c->plain;
-    c->augment.pad = (int)c->own->crop_pad;
-    c->augment.crop = c->own->crop_pad > 0;
-    c->augment.pad_reflect = c->own->pad_mode == 0;
-    c->augment.flip = c->own->flip;
-    c->augment.resized_crop = c->own->resized_crop;
-    c->augment.cutout = (int)c->own->cutout;
 }
 
 static void close_state(void *state) {
@@ -240,13 +254,13 @@ static lam_status open_state(const struct lam_config *config, const void *own, e
     c->own = own;
     lam_status status =
         use == LAM_USE_TRAIN ? open_for_training(c, from) : open_for_use(c, from, use == LAM_USE_EVAL);
+    if (status == LAM_OK) set_augment(c);
     if (status == LAM_OK) status = make_network(c);
     if (status == LAM_OK) status = make_buffers(c);
     if (status != LAM_OK) {
         close_state(c);
         return status;
     }
-    set_augment(c);
     *state = c;
     return LAM_OK;
 }

@@ -36,6 +36,8 @@ struct classify {
     int size, channels;
     float mean[3], deviation[3];
     struct lam_augment augment, plain;
+    struct lam_augment_attr device_augment;
+    bool on_device; /* it augments */
     struct lam_model *model;
     struct lam_field fields[2], eval_fields[2];
     struct lam_network network;

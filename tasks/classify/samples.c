@@ -1,4 +1,6 @@
-/* What fills batches: images, augmented for training, and their labels.
+/* What fills batches: images and their labels. Images go as bytes, and the device normalises them. It also moves them in training
+ * (LAM_OP_AUGMENT) where all have the network's size already; what needs more, resizing or mixing, is done here, by the
+ * loader's threads, and goes as numbers.
  *
  * With mixup (Zhang et al. 2018) each sample is mixed with the one that stands at the mirrored place of its
  * batch, by one share per batch; labels become probabilities. The partner is augmented by its own random
@@ -95,13 +97,14 @@ static lam_status fill_plain(const struct classify *c, const struct lam_dataset 
     LAM_TRY(lam_dataset_read(set, index, sample));
     LAM_TRY(check_label(c, set, index, sample->label));
     *(int32_t *)data[1] = sample->label;
-    return lam_augment_plain(&c->plain, &sample->image, data[0]);
+    return lam_augment_pixels(&c->plain, &sample->image, data[0]);
 }
 
 lam_status classify_fill_train(void *state, const struct lam_fill *at, void *const *data) {
     const struct classify *c = state;
     if (c->config->overfit_batch)
         return fill_plain(c, c->train, at->index % c->config->batch, at->thread, data);
+    if (c->on_device) return fill_plain(c, c->train, at->index, at->thread, data);
     if (c->own->mixup > 0) return fill_mixed(c, at, data);
     struct lam_sample *sample = &c->scratch[at->thread].sample;
     LAM_TRY(fill_augmented(c, at, at->index, sample, data[0]));

@@ -189,7 +189,7 @@ lam_status classify_load(void *state, const char *path, void *data) {
     const struct classify *c = state;
     struct lam_image image = {0};
     LAM_TRY(lam_image_load(path, c->channels == 1 ? LAM_IMAGE_GRAY : LAM_IMAGE_RGB, &image));
-    lam_status status = lam_augment_plain(&c->plain, &image, data);
+    lam_status status = lam_augment_pixels(&c->plain, &image, data);
     lam_image_free(&image);
     return status;
 }

@@ -62,6 +62,15 @@ static const char *const normalizations[] = {
     FOR_BOTH_DTYPES("normalize n=2 c=3 h=33 w=47"),
 };
 
+static const char *const augmentations[] = {
+    FOR_BOTH_DTYPES("augment n=9 c=3 h=9 w=7 pad=2 reflect flip"),
+    FOR_BOTH_DTYPES("augment n=7 c=1 h=5 w=8 pad=4 flip cutout=3"),
+    FOR_BOTH_DTYPES("augment n=5 c=4 h=3 w=2 pad=5 reflect cutout=1"),
+    "augment n=3 c=3 h=1 w=1 pad=3 reflect flip cutout=1",
+    "augment n=8 c=3 h=32 w=32 pad=4 reflect flip cutout=16",
+    "augment n=2 c=3 h=33 w=47",
+};
+
 #define DROPOUT(op)                                                                                          \
     SHAPES(op), op " shape=5x17x7x5 rate=0.5", op " shape=8x65x64 rate=0.25 stream=99",                      \
         op " shape=5x33 rate=0"
@@ -86,15 +95,19 @@ static void test_casts(void **state) {
 static void test_normalizations(void **state) {
     SUITE_RUN(state, normalizations);
 }
+static void test_augmentations(void **state) {
+    SUITE_RUN(state, augmentations);
+}
 static void test_dropouts(void **state) {
     SUITE_RUN(state, dropouts);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations),    cmocka_unit_test(test_sums),  cmocka_unit_test(test_mixes),
-        cmocka_unit_test(test_channel_scales), cmocka_unit_test(test_casts), cmocka_unit_test(test_dropouts),
-        cmocka_unit_test(test_normalizations),
+        cmocka_unit_test(test_activations),    cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_mixes),          cmocka_unit_test(test_channel_scales),
+        cmocka_unit_test(test_casts),          cmocka_unit_test(test_dropouts),
+        cmocka_unit_test(test_normalizations), cmocka_unit_test(test_augmentations),
     };
     return cmocka_run_group_tests(tests, suite_setup, suite_teardown);
 }

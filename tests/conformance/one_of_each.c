@@ -28,6 +28,7 @@ const char *const one_of_each[LAM_OP_COUNT] = {
     [LAM_OP_CHANNEL_SCALE] = "channel_scale" IMAGE,
     [LAM_OP_CHANNEL_SCALE_BWD] = "channel_scale_bwd" IMAGE,
     [LAM_OP_NORMALIZE] = "normalize n=2 c=3 h=4 w=4",
+    [LAM_OP_AUGMENT] = "augment n=2 c=3 h=4 w=4 pad=1 flip cutout=2",
     [LAM_OP_CAST] = "cast shape=2x5 from=f32 to=bf16",
     [LAM_OP_COPY] = "copy shape=2x5",
     [LAM_OP_CONCAT] = "concat shape=2x5 axis=1 parts=2+3",

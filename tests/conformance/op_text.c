@@ -276,6 +276,17 @@ static void build_normalize(struct words *w, struct lam_op *op, enum lam_dtype d
     output(op, batched(dtype, shape));
 }
 
+/* The same, and how pixels are moved. */
+static void build_augment(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
+    build_normalize(w, op, dtype);
+    const struct lam_normalize_attr normalize = op->attr.normalize;
+    op->attr.augment = (struct lam_augment_attr){.normalize = normalize,
+                                                 .pad = (int)real(w, "pad", 0),
+                                                 .reflect = flag(w, "reflect"),
+                                                 .flip = flag(w, "flip"),
+                                                 .cutout = (int)real(w, "cutout", 0)};
+}
+
 static void build_copy(struct words *w, struct lam_op *op, enum lam_dtype dtype) {
     struct lam_shape from = shape_word(w, "shape"), to = from;
     if (word(w, "to", NULL)) to = shape_word(w, "to");
@@ -489,6 +500,7 @@ static const build_fn builders[LAM_OP_COUNT] = {
     [LAM_OP_CHANNEL_SCALE_BWD] = build_channel_scale,
     [LAM_OP_CAST] = build_cast,
     [LAM_OP_NORMALIZE] = build_normalize,
+    [LAM_OP_AUGMENT] = build_augment,
     [LAM_OP_COPY] = build_copy,
     [LAM_OP_CONCAT] = build_concat,
     [LAM_OP_SLICE] = build_slice,

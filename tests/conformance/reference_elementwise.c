@@ -139,6 +139,43 @@ static void normalize(const struct lam_op *op, const struct lam_run *run, const 
     }
 }
 
+/* Pads the sample, cuts a window out of it, mirrors that and clears a square. */
+static double padded(const double *plane, struct reference_image image, int64_t y, int64_t x, bool reflect,
+                     bool *outside) {
+    *outside = y < 0 || x < 0 || y >= image.h || x >= image.w;
+    if (*outside && !reflect) return 0;
+    while (image.h > 1 && (y < 0 || y >= image.h)) y = y < 0 ? -y : 2 * (image.h - 1) - y;
+    while (image.w > 1 && (x < 0 || x >= image.w)) x = x < 0 ? -x : 2 * (image.w - 1) - x;
+    *outside = false;
+    return plane[(image.h > 1 ? y : 0) * image.w + (image.w > 1 ? x : 0)];
+}
+
+static void augment(const struct lam_op *op, const struct lam_run *run, const double *const *in,
+                    double *const *out) {
+    const struct lam_augment_attr *a = &op->attr.augment;
+    struct reference_image image = reference_image(&op->in[0]);
+    const int64_t plane = image.h * image.w;
+    FOR_EACH_ELEMENT(i) {
+        const int64_t n = i / (plane * image.c), c = i / plane % image.c, y = i % plane / image.w,
+                      x = i % image.w;
+        struct lam_rng rng = lam_rng_make(run->seed, LAM_RNG_AUGMENT, run->step, (uint64_t)n);
+        double word[5];
+        for (int k = 0; k < 5; k++) word[k] = (double)lam_rng_u32(&rng) / 0x1p32;
+        const int64_t corner_x = (int64_t)floor(word[0] * (2 * a->pad + 1)) - a->pad;
+        const int64_t corner_y = (int64_t)floor(word[1] * (2 * a->pad + 1)) - a->pad;
+        const bool mirror = a->flip && word[2] >= 0.5;
+        const int64_t cut_x = (int64_t)floor(word[3] * (double)image.w) - a->cutout / 2;
+        const int64_t cut_y = (int64_t)floor(word[4] * (double)image.h) - a->cutout / 2;
+        const bool cut = x >= cut_x && x < cut_x + a->cutout && y >= cut_y && y < cut_y + a->cutout;
+        bool outside;
+        const double pixel = padded(in[0] + (n * image.c + c) * plane, image, corner_y + y,
+                                    corner_x + (mirror ? image.w - 1 - x : x), a->reflect, &outside);
+        out[0][i] = cut || outside
+                        ? 0
+                        : (pixel / 255 - (double)a->normalize.mean[c]) / (double)a->normalize.deviation[c];
+    }
+}
+
 reference_fn reference_elementwise(enum lam_op_kind kind) {
     switch ((int)kind) {
     case LAM_OP_RELU:
@@ -170,6 +207,8 @@ reference_fn reference_elementwise(enum lam_op_kind kind) {
         return same;
     case LAM_OP_NORMALIZE:
         return normalize;
+    case LAM_OP_AUGMENT:
+        return augment;
     case LAM_OP_DROPOUT:
     case LAM_OP_DROPOUT_BWD:
         return dropout;

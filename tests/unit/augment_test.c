@@ -87,6 +87,24 @@ static void every_combination_equals_the_reference(void **state) {
     }
 }
 
+/* Pixels are those of which evaluation's numbers are made. */
+static void pixels_are_those_of_evaluation(void **state) {
+    (void)state;
+    static const int sizes[][4] = {
+        {32, 32, 3, 3}, {28, 28, 1, 1}, {40, 31, 3, 3}, {9, 33, 4, 3}, {20, 20, 3, 1}};
+    static uint8_t pixels[3 * 24 * 24];
+    static float planes[3 * 24 * 24];
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        struct lam_image image = make_image(sizes[k][0], sizes[k][1], sizes[k][2]);
+        struct lam_augment a = make_augment(24, sizes[k][3]);
+        assert_int_equal(lam_augment_plain(&a, &image, planes), LAM_OK);
+        assert_int_equal(lam_augment_pixels(&a, &image, pixels), LAM_OK);
+        for (int i = 0; i < sizes[k][3] * 24 * 24; i++)
+            assert_true(fabsf(planes[i] - normalised(&a, i / (24 * 24), pixels[i])) < 2e-6f);
+        lam_image_free(&image);
+    }
+}
+
 static void the_same_stream_gives_the_same_image(void **state) {
     (void)state;
     struct lam_image image = make_image(32, 32, 3), large = make_image(50, 41, 3);
@@ -318,6 +336,7 @@ static void what_makes_no_sense_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_combination_equals_the_reference),
+        cmocka_unit_test(pixels_are_those_of_evaluation),
         cmocka_unit_test(the_same_stream_gives_the_same_image),
         cmocka_unit_test(crops_and_flips_are_uniform),
         cmocka_unit_test(cutout_is_a_square_of_zeros),

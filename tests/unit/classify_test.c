@@ -58,6 +58,40 @@ static void close_task(struct opened *o) {
 
 enum { PIXELS = 3 * 32 * 32 };
 
+/* What the device makes of pixel i. */
+static float normalised(const struct classify *c, const uint8_t *pixels, int i) {
+    const struct lam_normalize_attr *n = c->network.normalize;
+    return ((float)pixels[i] / 255 - n->mean[i / (32 * 32)]) / n->deviation[i / (32 * 32)];
+}
+
+/* Whether the device moves images, and how, or the loader's threads do. */
+static void who_augments(void **state) {
+    (void)state;
+    struct opened o;
+    open_task(&o, 5, (char *[]){"--crop-pad", "3", "--flip", "--cutout", "5"});
+    const struct lam_network *network = &o.state->network;
+    assert_int_equal(network->fields[0].dtype, LAM_U8);
+    assert_non_null(network->augment);
+    assert_true(network->augment->pad == 3 && network->augment->flip && network->augment->reflect &&
+                network->augment->cutout == 5);
+    assert_memory_equal(network->augment->normalize.mean, o.state->mean, sizeof o.state->mean);
+    close_task(&o);
+    static char *const others[][2] = {{"--mixup", "1"}, {"--resized-crop", "--quiet"}};
+    for (int i = 0; i < 2; i++) {
+        open_task(&o, 2, (char **)(uintptr_t)others[i]);
+        network = &o.state->network;
+        assert_int_equal(network->fields[0].dtype, LAM_F32);
+        assert_null(network->augment);
+        assert_int_equal(network->eval_fields[0].dtype, LAM_U8);
+        assert_non_null(network->normalize);
+        close_task(&o);
+    }
+    open_task(&o, 2, (char *[]){"--overfit-batch", "--flip"});
+    assert_int_equal(o.state->network.fields[0].dtype, LAM_U8);
+    assert_null(o.state->network.augment);
+    close_task(&o);
+}
+
 static void mixed_samples(void **state) {
     (void)state;
     struct opened plain, mixed;
@@ -72,7 +106,8 @@ static void mixed_samples(void **state) {
                           .slot = 1,
                           .batch_indices = indices,
                           .batch_count = 4};
-    static float one[PIXELS], partner[PIXELS], both[PIXELS];
+    static float both[PIXELS];
+    static uint8_t one[PIXELS], partner[PIXELS];
     float shares[10];
     int32_t label, other;
     assert_int_equal(classify_fill_train(mixed.state, &at, (void *[]){both, shares}), LAM_OK);
@@ -84,7 +119,8 @@ static void mixed_samples(void **state) {
     assert_true(fabsf(sum - 1) < 1e-6f);
     assert_true(fabsf(shares[label] - (label == other ? 1 : share)) < 1e-6f);
     for (int i = 0; i < PIXELS; i++)
-        assert_true(fabsf(both[i] - (share * one[i] + (1 - share) * partner[i])) < 1e-5f);
+        assert_true(fabsf(both[i] - (share * normalised(plain.state, one, i) +
+                                     (1 - share) * normalised(plain.state, partner, i))) < 1e-5f);
     close_task(&plain);
     close_task(&mixed);
 }
@@ -95,7 +131,7 @@ static void overfit_batch(void **state) {
     open_task(&o, 4, (char *[]){"--overfit-batch", "--crop-pad", "4", "--flip"});
     assert_int_equal(classify_samples(o.state, LAM_SPLIT_VAL), 8);
     struct lam_fill at = {.seed = 1, .epoch = 0, .index = 3, .batch_count = 8};
-    static float one[PIXELS], two[PIXELS];
+    static uint8_t one[PIXELS], two[PIXELS];
     int32_t label, other;
     assert_int_equal(classify_fill_train(o.state, &at, (void *[]){one, &label}), LAM_OK);
     at.index = 803; /* place 3 of batch 100 */
@@ -158,8 +194,11 @@ static void drawing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mixup_shares),  cmocka_unit_test(mixed_samples),
-        cmocka_unit_test(overfit_batch), cmocka_unit_test(options_that_contradict),
+        cmocka_unit_test(who_augments),
+        cmocka_unit_test(mixup_shares),
+        cmocka_unit_test(mixed_samples),
+        cmocka_unit_test(overfit_batch),
+        cmocka_unit_test(options_that_contradict),
         cmocka_unit_test(drawing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -287,6 +287,33 @@ static void test_bad_operands_are_refused(void **state) {
     f = make(true);
     refused(&f, lam_normalize(f.g, lam_graph_input(f.g, "bytes", LAM_U8, LAM_SHAPE(4, 3, 8, 8)), &normalize),
             "the deviation of channel 2 is 0");
+    struct lam_augment_attr augment = {.normalize = normalize};
+    f = make(true);
+    refused(&f, lam_augment(f.g, lam_graph_input(f.g, "bytes", LAM_U8, LAM_SHAPE(4, 3, 8, 8)), &augment),
+            "augment: the deviation of channel 2 is 0");
+    augment.normalize.deviation[2] = 1;
+    augment.pad = -1;
+    f = make(true);
+    refused(&f, lam_augment(f.g, lam_graph_input(f.g, "bytes", LAM_U8, LAM_SHAPE(4, 3, 8, 8)), &augment),
+            "a shift of -1");
+}
+
+/* Training moves pixels, evaluation does not. */
+static void test_augment_in_training_alone(void **state) {
+    (void)state;
+    const struct lam_augment_attr attr = {
+        .normalize = {.mean = {.5f, .5f, .5f}, .deviation = {.25f, .25f, .25f}}, .pad = 2, .flip = true};
+    for (int training = 0; training < 2; training++) {
+        struct fixture f = make(training == 1);
+        lam_value y = lam_augment(f.g, lam_graph_input(f.g, "bytes", LAM_U8, LAM_SHAPE(4, 3, 8, 8)), &attr);
+        lam_graph_output(f.g, "y", y);
+        assert_int_equal(lam_graph_status(f.g), LAM_OK);
+        char *text = lam_graph_text(f.g);
+        assert_true((strstr(text, "augment") != NULL) == (training == 1));
+        assert_true((strstr(text, "normalize") != NULL) == (training == 0));
+        free(text);
+        drop(&f);
+    }
 }
 
 /* A weighted loss is divided by the batch alone, the others by all elements. */
@@ -404,6 +431,7 @@ int main(void) {
         cmocka_unit_test(test_a_wide_gradient_is_computed_again),
         cmocka_unit_test(test_bad_operands_are_refused),
         cmocka_unit_test(test_scales_of_losses),
+        cmocka_unit_test(test_augment_in_training_alone),
         cmocka_unit_test(test_plan_never_overlaps_and_is_tight),
         cmocka_unit_test(test_plan_gives_a_place_on_row_by_row),
         cmocka_unit_test(test_tuning_record_round_trip),
