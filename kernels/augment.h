@@ -11,6 +11,8 @@
 #ifndef LAM_AUGMENT_CODE
 #define LAM_AUGMENT_CODE static inline
 #endif
+#define LAM_MIRROR_CODE LAM_AUGMENT_CODE
+#include "base/mirror.h"
 
 enum { LAM_AUGMENT_WORDS = 8 }; /* two Philox blocks */
 
@@ -43,12 +45,7 @@ LAM_AUGMENT_CODE struct lam_augment_draw lam_augment_draw_of(const struct lam_au
 /* Where place `at` lies in [0, size), mirrored at the borders without repeating them if `reflect`; -1: in the padding. */
 LAM_AUGMENT_CODE int lam_augment_inside(int at, int size, bool reflect) {
     if (at >= 0 && at < size) return at;
-    if (!reflect) return -1;
-    if (size == 1) return 0;
-    const int period = 2 * (size - 1);
-    at %= period;
-    if (at < 0) at += period;
-    return at < size ? at : period - at;
+    return reflect ? lam_mirror(at, size) : -1;
 }
 
 LAM_AUGMENT_CODE bool lam_augment_is_cut(const struct lam_augment_draw *d, int x, int y) {

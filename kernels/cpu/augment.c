@@ -16,7 +16,7 @@ static struct lam_augment_draw draw(const struct lam_kernel *kernel, const struc
                                     int64_t place) {
     const struct lam_shape *shape = &kernel->op.in[0].desc.shape;
     uint32_t words[LAM_AUGMENT_WORDS];
-    struct lam_rng rng = lam_rng_make(run->seed, LAM_RNG_AUGMENT, run->step, (uint64_t)place);
+    struct lam_rng rng = lam_rng_make(run->seed, LAM_RNG_AUGMENT, run->step, run->first + (uint64_t)place);
     for (int i = 0; i < LAM_AUGMENT_WORDS; i++) words[i] = lam_rng_u32(&rng);
     return lam_augment_draw_of(&kernel->op.attr.augment, (int)shape->dim[3], (int)shape->dim[2], words);
 }

@@ -20,7 +20,7 @@ static void run(const struct lam_kernel *kernel, const struct lam_kernel_args *a
     const int64_t elements = lam_cpu_sample_elements(in);
     const size_t bytes = (size_t)elements * lam_dtype_bytes(in->desc.dtype);
     for (int n = 0; n < args->count; n++) {
-        uint64_t sample = kernel->op.attr.dropout.stream + (uint64_t)(args->first + n);
+        uint64_t sample = kernel->op.attr.dropout.stream + args->run->first + (uint64_t)(args->first + n);
         struct lam_rng stream = lam_rng_make(args->run->seed, LAM_RNG_DROPOUT, args->run->step, sample);
         dropout->loop((const char *)args->in[0] + (size_t)n * bytes, (char *)args->out[0] + (size_t)n * bytes,
                       elements, &stream, dropout->threshold, dropout->scale);

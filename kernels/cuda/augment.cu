@@ -13,9 +13,10 @@ constexpr int THREADS = 256;
 
 struct size {
     int channels, height, width;
+    struct divisor by_channels, by_plane, by_width;
 };
 
-/* What a block's threads share: the sample's random numbers make no more than one draw-> */
+/* A block's threads share one draw a sample; the first thread makes it. */
 __device__ void draw_sample(const struct lam_run *run, uint64_t place, const lam_augment_attr &attr,
                             const size &size, lam_augment_draw *draw) {
     const uint2 key = philox_key(run->seed, LAM_RNG_AUGMENT, run->step);
@@ -39,14 +40,15 @@ __global__ void augment(const uint8_t *x, T *y, const struct lam_run *run, lam_a
     const uint32_t plane = (uint32_t)size.height * (uint32_t)size.width;
     const uint32_t elements = plane * (uint32_t)size.channels;
     for (int n = (int)blockIdx.y; n < samples; n += (int)gridDim.y) {
-        if (threadIdx.x == 0) draw_sample(run, first + (uint64_t)n, attr, size, draw);
+        if (threadIdx.x == 0) draw_sample(run, run->first + first + (uint64_t)n, attr, size, draw);
         __syncthreads();
         const uint8_t *image = x + (int64_t)n * elements;
         T *result = y + (int64_t)n * elements;
         for (uint32_t i = (uint32_t)first_index(); i < elements; i += (uint32_t)index_step()) {
-            const uint32_t c = channels_last ? i % (uint32_t)size.channels : i / plane;
-            const uint32_t p = channels_last ? i / (uint32_t)size.channels : i % plane;
-            const int py = (int)(p / (uint32_t)size.width), px = (int)(p % (uint32_t)size.width);
+            const uint32_t whole = divide(i, channels_last ? size.by_channels : size.by_plane);
+            const uint32_t rest = i - whole * (channels_last ? (uint32_t)size.channels : plane);
+            const uint32_t c = channels_last ? rest : whole, p = channels_last ? whole : rest;
+            const int py = (int)divide(p, size.by_width), px = (int)p - py * size.width;
             const int sy = lam_augment_inside(py + draw->shift_y, size.height, attr.reflect);
             const int sx = lam_augment_inside((draw->mirror ? size.width - 1 - px : px) + draw->shift_x,
                                               size.width, attr.reflect);
@@ -64,7 +66,12 @@ __global__ void augment(const uint8_t *x, T *y, const struct lam_run *run, lam_a
 void run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const struct lam_tensor_desc &to = kernel->op.out[0].desc;
     const struct lam_shape &shape = kernel->op.in[0].desc.shape;
-    const size size = {(int)shape.dim[1], (int)shape.dim[2], (int)shape.dim[3]};
+    const size size = {(int)shape.dim[1],
+                       (int)shape.dim[2],
+                       (int)shape.dim[3],
+                       divisor_of(shape.dim[1]),
+                       divisor_of(shape.dim[2] * shape.dim[3]),
+                       divisor_of(shape.dim[3])};
     const int64_t elements = shape.dim[1] * shape.dim[2] * shape.dim[3];
     dim3 grid = sample_grid(args->stream, elements, args->count, THREADS);
     with_float_type(to.dtype, [&](auto *type) {

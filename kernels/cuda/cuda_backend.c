@@ -178,20 +178,21 @@ static uint64_t cuda_total_memory(const struct lam_backend_device *device) {
 
 /* ---- memory ---- */
 
-static struct lam_memory_use cuda_memory_use(const struct lam_backend_device *device) {
-    struct lam_memory_use use = {0, 0};
-    struct lam_nvml nvml;
+static bool cuda_free_memory(const struct lam_backend_device *device, uint64_t *bytes) {
     size_t rest = 0, total = 0;
-    if (!reach(device)) return use;
-    if (cudaMemGetInfo(&rest, &total) == cudaSuccess)
-        use.free = rest;
-    else
-        cudaGetLastError();
-    if (lam_nvml_open(device->ordinal, &nvml)) {
-        use.process = lam_nvml_process_bytes(&nvml);
-        lam_nvml_close(&nvml);
-    }
-    return use;
+    if (!reach(device)) return false;
+    const bool known = cudaMemGetInfo(&rest, &total) == cudaSuccess;
+    if (!known) cudaGetLastError();
+    *bytes = rest;
+    return known;
+}
+
+static bool cuda_process_memory(const struct lam_backend_device *device, uint64_t *bytes) {
+    struct lam_nvml nvml;
+    if (!lam_nvml_open(device->ordinal, &nvml)) return false;
+    *bytes = lam_nvml_process_bytes(&nvml);
+    lam_nvml_close(&nvml);
+    return *bytes > 0;
 }
 
 static lam_status cuda_allocate(struct lam_backend_device *device, size_t bytes, void **pointer) {
@@ -472,7 +473,8 @@ const struct lam_backend lam_backend_cuda = {
     .lanes = cuda_lanes,
     .describe = cuda_describe,
     .total_memory = cuda_total_memory,
-    .memory_use = cuda_memory_use,
+    .free_memory = cuda_free_memory,
+    .process_memory = cuda_process_memory,
     .report = lam_cuda_report,
     .allocate = cuda_allocate,
     .release = cuda_release,

@@ -51,7 +51,7 @@ __global__ void dropout(const T *x, T *y, const struct lam_run *run, mask mask, 
     const uint2 key = philox_key(run->seed, LAM_RNG_DROPOUT, run->step);
     const uint32_t blocks = (forms.elements + WORDS - 1) / WORDS;
     for (int n = (int)blockIdx.y; n < forms.samples; n += (int)gridDim.y) {
-        const uint64_t stream = mask.stream + (uint64_t)n;
+        const uint64_t stream = mask.stream + run->first + (uint64_t)n;
         const int64_t sample = (int64_t)n * forms.elements;
         for (uint32_t b = (uint32_t)first_index(); b < blocks; b += (uint32_t)index_step()) {
             uint4 words = philox(key, uint4{b, 0, (uint32_t)stream, (uint32_t)(stream >> 32)});

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mirror.h"
 #include "data/image_codec.h"
 
 enum { LARGEST_SIZE = 2048 };
@@ -19,19 +20,10 @@ struct window {
     int column[LARGEST_SIZE], row[LARGEST_SIZE];
 };
 
-/* Mirrors an index at the borders without repeating them (0 1 2 3 -> .. 2 1 | 0 1 2 3 | 2 1 ..). */
-static int reflect(int i, int size) {
-    if (size == 1) return 0;
-    int period = 2 * (size - 1);
-    i %= period;
-    if (i < 0) i += period;
-    return i < size ? i : period - i;
-}
-
 static void take_from(int *index, int count, int first, int size, bool mirror) {
     for (int i = 0; i < count; i++) {
         int at = first + i;
-        index[i] = at >= 0 && at < size ? at : mirror ? reflect(at, size) : -1;
+        index[i] = at >= 0 && at < size ? at : mirror ? lam_mirror(at, size) : -1;
     }
 }
 
@@ -200,7 +192,7 @@ static void place_window(const struct lam_augment *augment, const struct lam_ima
     if (rng && augment->flip && (lam_rng_u32(rng) & 1)) reverse(window->column, size);
 }
 
-/* Where the result goes: numbers or, without random numbers, pixels. */
+/* Where the result goes: numbers, of random places, or pixels of the middle. */
 struct target {
     float *planes;
     uint8_t *pixels;
@@ -230,7 +222,7 @@ static lam_status run(const struct lam_augment *augment, const struct lam_image 
         write_pixels(&rest, from, &window, to.pixels);
     else
         write_planes(&rest, from, &window, to.planes);
-    if (rng && rest.cutout > 0) cut_out(&rest, rng, to.planes);
+    if (rng && to.planes && rest.cutout > 0) cut_out(&rest, rng, to.planes);
     lam_image_free(&resized);
     return LAM_OK;
 }
@@ -251,12 +243,7 @@ lam_status lam_augment_apply(const struct lam_augment *augment, const struct lam
     return run_checked(augment, image, rng, (struct target){.planes = planes});
 }
 
-lam_status lam_augment_plain(const struct lam_augment *augment, const struct lam_image *image,
-                             float *planes) {
-    return run_checked(augment, image, NULL, (struct target){.planes = planes});
-}
-
 lam_status lam_augment_pixels(const struct lam_augment *augment, const struct lam_image *image,
-                              uint8_t *planes) {
-    return run_checked(augment, image, NULL, (struct target){.pixels = planes});
+                              uint8_t *pixels) {
+    return run_checked(augment, image, NULL, (struct target){.pixels = pixels});
 }

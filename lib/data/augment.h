@@ -1,10 +1,11 @@
-/* Augmentations for classification: bytes in, normalised planes out, one pass over the pixels.
+/* Augmentations for classification, and what evaluation sees of an image.
  *
  *     struct lam_augment augment = {.pad = 4, .pad_reflect = true, .crop = true, .flip = true, .size = 32};
- *     lam_augment_apply(&augment, &sample.image, &rng, planes);    // planes: f32 [channels][size][size]
+ *     lam_augment_apply(&augment, &sample.image, &rng, planes);    // normalised: f32 [channels][size][size]
+ *     lam_augment_pixels(&augment, &sample.image, pixels);         // as they are, for a device to normalise: u8
  *
  * An image of another size is resized first: its short side to `size`. Then the random crop takes its place
- * in the padded image, without it the middle is taken. Evaluation (lam_augment_plain) resizes the short side
+ * in the padded image. Evaluation (lam_augment_pixels) has nothing random: it resizes the short side
  * to size * eval_resize and takes the middle. A gray image fills three channels, a colour one is made gray
  * for one, alpha is dropped. Errors: LAM_ERR_INVALID for settings that make no sense, LAM_ERR_NO_MEMORY.
  */
@@ -31,10 +32,8 @@ struct lam_augment {
 
 lam_status lam_augment_apply(const struct lam_augment *augment, const struct lam_image *image,
                              struct lam_rng *rng, float *planes);
-/* The same without randomness: what evaluation sees. */
-lam_status lam_augment_plain(const struct lam_augment *augment, const struct lam_image *image, float *planes);
-/* What evaluation sees before it is normalised, for what a device normalises (and, in training, moves): u8 [channels][size][size]. */
+/* What evaluation sees, and a device normalises and, in training, moves: u8 [channels][size][size]. */
 lam_status lam_augment_pixels(const struct lam_augment *augment, const struct lam_image *image,
-                              uint8_t *planes);
+                              uint8_t *pixels);
 
 #endif

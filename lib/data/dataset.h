@@ -106,7 +106,8 @@ struct lam_dataset {
     int classes;        /* 0: no labels */
     char **class_names; /* classes of them, or NULL */
     int channels;       /* of every image as training sees it: 1 or 3 */
-    int width, height;  /* of every image (folder: of some that were looked at), or 0 if they differ */
+    int width, height;  /* of every image, or 0 if they differ */
+    bool size_probed;   /* width and height are those of some images that were looked at */
     float mean[3],
         deviation[3]; /* normalisation, of pixels in 0..1; by format, or computed by lam_dataset_measure */
     bool has_own_val; /* the format has a validation or test part of its own, and no part was named */

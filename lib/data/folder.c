@@ -183,6 +183,7 @@ static void probe_size(const struct folder *folder, struct lam_dataset *dataset)
         height = image.height;
     }
     lam_image_free(&image);
+    dataset->size_probed = true;
     dataset->width = same ? width : 0;
     dataset->height = same ? height : 0;
 }

@@ -38,6 +38,7 @@ struct lam_recording; /* work of a stream, kept to be launched as often as wante
 /* Same for all kernels of one run of a program. */
 struct lam_run {
     uint64_t seed, step;
+    uint64_t first; /* the program's first sample's place in the batch: not 0 for micro-batches */
 };
 
 struct lam_kernel_args {
@@ -116,12 +117,6 @@ struct lam_adamw_args {
     uint64_t step;  /* from 1 */
 };
 
-/* Memory as the driver counts it now, in bytes; 0: not known. */
-struct lam_memory_use {
-    uint64_t free;    /* to be had, by whatever program */
-    uint64_t process; /* this process's, for whatever purpose: in pools and beside them */
-};
-
 struct lam_backend {
     const char *name; /* "cpu", "cuda" */
     /* How many devices there are: cores, or GPUs. 0 is not an error; -1 is, and the error text says which. */
@@ -135,8 +130,10 @@ struct lam_backend {
      * remembered. */
     const char *(*describe)(const struct lam_backend_device *device);
     uint64_t (*total_memory)(const struct lam_backend_device *device);
-    /* NULL: nothing is known of it. */
-    struct lam_memory_use (*memory_use)(const struct lam_backend_device *device);
+    /* Memory as the driver counts it now: what is to be had by whatever program, and what this process holds, in pools and beside
+     * them. false: not known. NULL: never. */
+    bool (*free_memory)(const struct lam_backend_device *device, uint64_t *bytes);
+    bool (*process_memory)(const struct lam_backend_device *device, uint64_t *bytes);
     /* Further lines about a device for reports, each a name, two blanks or more, and a value. NULL: there are none. */
     void (*report)(struct lam_backend_device *device, FILE *file);
 

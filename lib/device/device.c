@@ -142,6 +142,14 @@ const char *lam_device_name(const struct lam_device *device) {
     return device->name;
 }
 
+lam_status lam_device_rename(struct lam_device *device, const char *name) {
+    char *copy = strdup(name);
+    if (!copy) return lam_no_memory();
+    free(device->name);
+    device->name = copy;
+    return LAM_OK;
+}
+
 const char *lam_device_describe(const struct lam_device *device) {
     return device->backend->describe(device->handle);
 }
@@ -163,9 +171,14 @@ uint64_t lam_device_total_memory(const struct lam_device *device) {
     return device->backend->total_memory(device->handle);
 }
 
-struct lam_memory_use lam_device_memory_use(const struct lam_device *device) {
+bool lam_device_free_memory(const struct lam_device *device, uint64_t *bytes) {
     const struct lam_backend *backend = device->backend;
-    return backend->memory_use ? backend->memory_use(device->handle) : (struct lam_memory_use){0, 0};
+    return backend->free_memory && backend->free_memory(device->handle, bytes);
+}
+
+bool lam_device_process_memory(const struct lam_device *device, uint64_t *bytes) {
+    const struct lam_backend *backend = device->backend;
+    return backend->process_memory && backend->process_memory(device->handle, bytes);
 }
 
 const struct lam_backend *lam_device_backend(const struct lam_device *device) {

@@ -53,6 +53,8 @@ lam_status lam_device_open(const char *name, size_t limit, struct lam_device **d
 void lam_device_close(struct lam_device *device);
 
 const char *lam_device_name(const struct lam_device *device);
+/* Another name for reports: where two ranks have a device of the same name. */
+lam_status lam_device_rename(struct lam_device *device, const char *name);
 const char *lam_device_describe(const struct lam_device *device);
 int lam_device_lanes(const struct lam_device *device);
 /* Of one backend, described alike, with as many lanes: what holds for one holds for the other. */
@@ -60,8 +62,10 @@ bool lam_device_alike(const struct lam_device *a, const struct lam_device *b);
 size_t lam_device_limit(const struct lam_device *device);
 /* What the hardware has: one memory for all CPU devices of a machine. */
 uint64_t lam_device_total_memory(const struct lam_device *device);
-/* As the driver counts: a GPU also holds what is in no pool (its context, kernels, libraries, recordings). Takes some milliseconds. */
-struct lam_memory_use lam_device_memory_use(const struct lam_device *device);
+/* As the driver counts: what any program could have, and what this process holds (takes some milliseconds). A GPU also holds what is
+ * in no pool: its context, kernels, libraries, recordings. false: not known. */
+bool lam_device_free_memory(const struct lam_device *device, uint64_t *bytes);
+bool lam_device_process_memory(const struct lam_device *device, uint64_t *bytes);
 const struct lam_backend *lam_device_backend(const struct lam_device *device);
 struct lam_backend_device *lam_device_handle(const struct lam_device *device);
 struct lam_stream *lam_device_stream(const struct lam_device *device); /* the compute stream */

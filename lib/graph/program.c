@@ -124,7 +124,7 @@ const void *lam_program_output_data(const struct lam_program *p, int output) {
 
 /* ---- run ---- */
 
-static lam_status run(struct lam_program *p, int begin, int end, uint64_t seed, uint64_t step) {
+static lam_status run(struct lam_program *p, int begin, int end, const struct lam_run *of) {
     if ((p->activation_bytes && !p->activations) || (p->workspace_bytes && !p->workspace))
         return lam_fail(LAM_ERR_INTERNAL, "a program was run before its buffers were attached");
     for (int i = 0; i < p->graph->input_count; i++)
@@ -140,23 +140,21 @@ static lam_status run(struct lam_program *p, int begin, int end, uint64_t seed, 
     p->buffer_base = lam_params_buffers(p->params);
     if (!values && lam_params_count(p->params))
         return lam_fail(LAM_ERR_INTERNAL, "a program was run before its parameters were allocated");
-    p->run = (struct lam_run){.seed = seed, .step = step};
+    p->run = *of;
     p->run_begin = begin;
     p->run_end = end;
     return lam_program_execute(p);
 }
 
 lam_status lam_program_run(struct lam_program *p, uint64_t seed, uint64_t step) {
-    return run(p, 0, p->segment_count, seed, step);
+    return run(p, 0, p->segment_count, &(struct lam_run){.seed = seed, .step = step});
 }
 
-lam_status lam_program_run_part(struct lam_program *p, enum lam_program_part part, uint64_t seed,
-                                uint64_t step) {
+lam_status lam_program_run_part(struct lam_program *p, enum lam_program_part part, const struct lam_run *of) {
     if (!p->forward_segments)
         return lam_fail(LAM_ERR_INTERNAL, "the program was not compiled to be run in parts");
     bool forward = part == LAM_PROGRAM_FORWARD;
-    return run(p, forward ? 0 : p->forward_segments, forward ? p->forward_segments : p->segment_count, seed,
-               step);
+    return run(p, forward ? 0 : p->forward_segments, forward ? p->forward_segments : p->segment_count, of);
 }
 
 lam_status lam_program_read(const struct lam_program *p, const char *name, void *host, size_t bytes) {

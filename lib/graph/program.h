@@ -103,8 +103,8 @@ lam_status lam_program_run(struct lam_program *program, uint64_t seed, uint64_t 
 /* A split program: its forward part, or its backward part of what the last forward part left in the activation buffer that is
  * attached now. In between other forward parts may run with other activation buffers (micro-batches). */
 enum lam_program_part { LAM_PROGRAM_FORWARD, LAM_PROGRAM_BACKWARD };
-lam_status lam_program_run_part(struct lam_program *program, enum lam_program_part part, uint64_t seed,
-                                uint64_t step);
+lam_status lam_program_run_part(struct lam_program *program, enum lam_program_part part,
+                                const struct lam_run *run);
 /* Copies an output to the host. bytes must be the output's. */
 lam_status lam_program_read(const struct lam_program *program, const char *name, void *host, size_t bytes);
 

@@ -43,10 +43,10 @@ struct lam_network {
      * the fields' names. The evaluation graph gets field 0 alone. */
     const struct lam_field *fields;
     int field_count;
-    /* Where field 0 is pixels, u8 [C,H,W]: unit 0 gets them normalised like this (lam_normalize), in training moved at random, too
-     * (lam_augment). Both NULL: it gets them as they are. */
+    /* Where field 0 is pixels, u8 [C,H,W]: unit 0 gets them normalised (lam_normalize) or, if there is `augment`, normalised like that,
+     * and in training moved at random (lam_augment). Both NULL: it gets them as they are. */
     const struct lam_normalize_attr *normalize;
-    const struct lam_augment_attr *augment; /* NULL: nothing is moved */
+    const struct lam_augment_attr *augment;
     /* The same for evaluation; none: field 0 alone. Field 0 may have another shape there, and a batch another number of samples
      * (eval_batch, 0: as many as in training): what learns from small pieces of pictures is asked for large ones. Choose
      * the two such that evaluation needs about as much memory as training at most; the forecast has the larger. The other fields go along with a batch to

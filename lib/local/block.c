@@ -69,7 +69,7 @@ static lam_status declare_inputs(const struct lam_block *block, struct lam_graph
     flow->x = block->options.first > 0 ? flow->in[0] : flow->inputs[0];
     const struct lam_network *network = block->options.network;
     if (block->options.first > 0 || lam_value_dtype(graph, flow->x) != LAM_U8) return LAM_OK;
-    if (network->augment && lam_graph_training(graph))
+    if (network->augment)
         flow->x = lam_augment(graph, flow->x, network->augment);
     else if (network->normalize)
         flow->x = lam_normalize(graph, flow->x, network->normalize);

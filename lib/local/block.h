@@ -124,7 +124,8 @@ struct lam_block_micro {
     /* By place, as in a batch. Not for the last block: */
     void *const *output, *const *output_gradient; /* forward; backward */
     void *const *input_gradient;                  /* backward: not for the first block */
-    uint64_t seed, step;                          /* step: a number of its own for each micro-batch */
+    uint64_t seed, step;                          /* of the batch */
+    int first;                                    /* its first sample's place in the batch */
 };
 /* *loss is a mean over the micro-batch; 0 but for the last block. */
 lam_status lam_block_micro_forward(struct lam_block *block, const struct lam_block_micro *micro, float *loss);

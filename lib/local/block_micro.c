@@ -37,12 +37,18 @@ static lam_status set(struct lam_block *block, const struct lam_block_micro *mic
     return LAM_OK;
 }
 
+static lam_status run_part(struct lam_program *program, enum lam_program_part part,
+                           const struct lam_block_micro *micro) {
+    const struct lam_run run = {.seed = micro->seed, .step = micro->step, .first = (uint64_t)micro->first};
+    return lam_program_run_part(program, part, &run);
+}
+
 lam_status lam_block_micro_forward(struct lam_block *block, const struct lam_block_micro *micro,
                                    float *loss) {
     struct lam_program *program;
     *loss = 0;
     LAM_TRY(set(block, micro, &program));
-    LAM_TRY(lam_program_run_part(program, LAM_PROGRAM_FORWARD, micro->seed, micro->step));
+    LAM_TRY(run_part(program, LAM_PROGRAM_FORWARD, micro));
     block->last = program;
     if (!lam_block_is_last(block)) return LAM_OK;
     LAM_TRY(lam_program_read(program, "loss", loss, sizeof *loss));
@@ -71,7 +77,7 @@ lam_status lam_block_micro_backward(struct lam_block *block, const struct lam_bl
                                     float weight, bool first) {
     struct lam_program *program;
     LAM_TRY(set(block, micro, &program));
-    LAM_TRY(lam_program_run_part(program, LAM_PROGRAM_BACKWARD, micro->seed, micro->step));
+    LAM_TRY(run_part(program, LAM_PROGRAM_BACKWARD, micro));
     struct sum sum = {block, weight, first};
     lam_device_backend(block->device)->run_lanes(lam_device_handle(block->device), accumulate, &sum);
     return lam_device_backend(block->device)->stream_sync(lam_device_stream(block->device));

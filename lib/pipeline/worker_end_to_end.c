@@ -98,11 +98,12 @@ static lam_status take(struct batch_run *r, int m) {
 
 static struct lam_block_micro describe(const struct batch_run *r, int m) {
     const struct message *in = r->in[m];
-    uint64_t micros = (uint64_t)options_of(r)->micro_batches;
+    const struct lam_block_options *o = options_of(r);
     return (struct lam_block_micro){.place = m % r->in_flight,
                                     .batch = &in->batch,
                                     .seed = r->worker->pipeline->options.seed,
-                                    .step = in->step * micros + (uint64_t)m};
+                                    .step = in->step,
+                                    .first = m * (o->batch / o->micro_batches)};
 }
 
 static void worked(struct worker *w, enum lam_trace_kind kind, uint64_t step, double begin) {

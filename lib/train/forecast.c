@@ -12,10 +12,9 @@ size_t lam_forecast_loader(const struct lam_field *fields, int count, int batch,
 
 struct lam_forecast lam_forecast_of(const struct lam_device *device, const struct lam_block_memory *memory,
                                     size_t data_bytes) {
-    struct lam_forecast forecast = {.device = device,
-                                    .limit = lam_device_limit(device),
-                                    .machine = lam_device_total_memory(device),
-                                    .free = lam_device_memory_use(device).free};
+    struct lam_forecast forecast = {
+        .device = device, .limit = lam_device_limit(device), .machine = lam_device_total_memory(device)};
+    forecast.free_known = lam_device_free_memory(device, &forecast.free);
     for (int kind = 0; kind < LAM_MEMORY_KINDS; kind++) {
         forecast.bytes[kind] = memory->bytes[kind] + (kind == LAM_MEMORY_DATA ? data_bytes : 0);
         forecast.total += forecast.bytes[kind];
@@ -62,13 +61,13 @@ static lam_status check_machine(const struct lam_forecast *forecasts, int count,
 /* Other programs may hold a part of a GPU. */
 static lam_status check_free(const struct lam_forecast *forecast) {
     char need[32], rest[32], has[32];
-    if (forecast->free == 0 || forecast->total <= forecast->free) return LAM_OK;
+    if (!forecast->free_known || forecast->total <= forecast->free) return LAM_OK;
     return lam_fail(LAM_ERR_MEMORY_LIMIT,
-                    "%s: the run needs %s (%zu bytes), but of its %s only %s (%llu) are free; use a smaller "
-                    "--batch, or end what else runs there",
+                    "%s: %s (%zu bytes) are needed, %s (%llu) of its %s are free; use a smaller --batch or "
+                    "another device, or end what else runs there",
                     lam_device_name(forecast->device), lam_bytes_text(forecast->total, need, sizeof need),
-                    forecast->total, lam_bytes_text(forecast->machine, has, sizeof has),
-                    lam_bytes_text(forecast->free, rest, sizeof rest), (unsigned long long)forecast->free);
+                    forecast->total, lam_bytes_text(forecast->free, rest, sizeof rest),
+                    (unsigned long long)forecast->free, lam_bytes_text(forecast->machine, has, sizeof has));
 }
 
 lam_status lam_forecast_check(const struct lam_forecast *forecasts, int count) {
@@ -93,7 +92,7 @@ void lam_forecast_print(const struct lam_forecast *forecast, FILE *file) {
     uint64_t most = forecast->limit ? forecast->limit : forecast->machine;
     fprintf(file, "  %-12s %12llu  %9s\n", forecast->limit ? "limit" : "machine", (unsigned long long)most,
             lam_bytes_text(most, text, sizeof text));
-    if (forecast->free)
+    if (forecast->free_known)
         fprintf(file, "  %-12s %12llu  %9s\n", "free now", (unsigned long long)forecast->free,
                 lam_bytes_text(forecast->free, text, sizeof text));
 }

@@ -10,7 +10,8 @@ struct lam_forecast {
     const struct lam_device *device;
     size_t bytes[LAM_MEMORY_KINDS], total, limit; /* limit 0: none was given */
     uint64_t machine;                             /* what the hardware has */
-    uint64_t free; /* what of it is left now, all programs counted; 0: not known */
+    bool free_known;
+    uint64_t free; /* what of it is left now, all programs counted */
 };
 
 /* data_bytes: of the loader's batches (lam_forecast_loader), on the first device. */

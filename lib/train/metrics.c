@@ -135,6 +135,19 @@ struct lam_memory_report lam_memory_of(const struct lam_device *device) {
     return report;
 }
 
+struct lam_memory_held lam_memory_held(const struct lam_device *device) {
+    struct lam_memory_held held = {.pools = lam_device_memory_total(device).current};
+    held.free_known = lam_device_free_memory(device, &held.free);
+    held.process_known = held.free_known && lam_device_process_memory(device, &held.process);
+    return held;
+}
+
+json_t *lam_memory_held_json(const struct lam_memory_held *held) {
+    json_t *json = json_pack("{s:I, s:I}", "pools", (json_int_t)held->pools, "free", (json_int_t)held->free);
+    if (held->process_known) json_object_set_new(json, "process", json_integer((json_int_t)held->process));
+    return json;
+}
+
 static lam_status memory_line(struct lam_lines *lines, uint64_t step, const char *device, const char *kind,
                               struct lam_memory_stats stats, size_t limit) {
     return write_object(lines,
@@ -149,6 +162,11 @@ lam_status lam_memory_write(struct lam_lines *lines, uint64_t step, const char *
         LAM_TRY(memory_line(lines, step, device, lam_memory_kind_name((enum lam_memory_kind)kind),
                             report->kinds[kind], report->limit));
     LAM_TRY(memory_line(lines, step, device, "total", report->total, report->limit));
-    const struct lam_memory_stats process = {(size_t)report->use.process, (size_t)report->use.process};
-    return process.current ? memory_line(lines, step, device, "process", process, report->limit) : LAM_OK;
+    if (!report->held.free_known) return LAM_OK;
+    json_t *line = lam_memory_held_json(&report->held);
+    json_object_set_new(line, "step", json_integer((json_int_t)step));
+    json_object_set_new(line, "device", json_string(device));
+    json_object_set_new(line, "kind", json_string("driver"));
+    json_object_set_new(line, "time", now());
+    return write_object(lines, line);
 }

@@ -13,6 +13,7 @@
 #ifndef LAM_TRAIN_METRICS_H
 #define LAM_TRAIN_METRICS_H
 
+#include <jansson.h>
 #include <stdint.h>
 
 #include "device/device.h"
@@ -40,14 +41,24 @@ struct lam_metric {
 /* {"step":..,"epoch":..,"block":..,"name":"..","value":..,"time":..}; time: seconds since 1970. */
 lam_status lam_metric_write(struct lam_lines *lines, const struct lam_metric *metric);
 
-/* What a device's memory comes to, with its limit (0: none), and what its driver says of it, if that was asked for. */
+/* A device's pools beside what its driver counts, at one moment. */
+struct lam_memory_held {
+    bool free_known, process_known;
+    uint64_t pools, process, free; /* bytes */
+};
+struct lam_memory_held lam_memory_held(const struct lam_device *device);
+/* {"pools":..,"free":..,"process":..}, the last where it is known; free_known must be true. */
+json_t *lam_memory_held_json(const struct lam_memory_held *held);
+
+/* What a device's memory comes to, with its limit (0: none). */
 struct lam_memory_report {
     struct lam_memory_stats kinds[LAM_MEMORY_KINDS], total;
     size_t limit;
-    struct lam_memory_use use;
+    struct lam_memory_held held; /* in the midst of training, once there was any */
 };
 struct lam_memory_report lam_memory_of(const struct lam_device *device);
-/* One line per kind and one for the total of the device, and "process" where the driver says how much this process holds:
+/* One line per kind and one for the total of the device; where the driver tells, one more, of the moment that `held` is of:
+ * {"step":..,"device":"cuda:0","kind":"driver","pools":..,"process":..,"free":..,"time":..}. The others:
  * {"step":..,"device":"cpu:0","kind":"activations","current":..,"peak":..,"limit":..,"time":..}. */
 lam_status lam_memory_write(struct lam_lines *lines, uint64_t step, const char *device,
                             const struct lam_memory_report *report);

@@ -71,14 +71,14 @@ static lam_status log_metric(struct run *run, int block, const char *name, doubl
     return lam_folder_metric(&run->folder, &metric);
 }
 
-/* Once at the end of an epoch's training. */
-static void keep_times(struct run *run) {
+/* What devices did and hold, once at the end of an epoch's training, while everything of it is there. */
+static void look_at_devices(struct run *run) {
     if (run->times_kept) return;
     run->times_kept = true;
     for (int d = 0; d < run->device_count; d++) {
         if (!lam_pipeline_local(run->pipeline, d)) continue;
         const struct lam_pipeline_times t = run->times[d] = lam_pipeline_times(run->pipeline, d);
-        run->use[d] = lam_device_memory_use(run->devices[d]);
+        run->held[d] = lam_memory_held(run->devices[d]);
         run->whole[d].busy += t.busy;
         run->whole[d].forward += t.forward;
         run->whole[d].starved += t.starved;
@@ -107,24 +107,23 @@ static void say_stages(const struct run *run, const char *what, bool whole) {
     if (*line) lam_progress_line(run->progress, "  %s%s", what, line);
 }
 
-/* Pools beside what the driver counts, for devices whose driver does. */
+/* Pools beside what the driver counts, for devices whose driver tells. */
 static void say_memory(const struct run *run) {
     for (int d = 0; d < run->device_count; d++) {
-        const struct lam_memory_report memory = lam_run_device(run, d).memory;
-        char pools[32], process[32], rest[32], all[32];
-        if (memory.use.free == 0) continue;
-        lam_bytes_text(memory.total.current, pools, sizeof pools);
-        lam_bytes_text(memory.use.process, process, sizeof process);
-        lam_bytes_text(memory.use.free, rest, sizeof rest);
-        lam_bytes_text(lam_device_total_memory(run->devices[d]), all, sizeof all);
-        if (memory.use.process)
+        const struct lam_memory_held held = lam_run_device(run, d).memory.held;
+        char pools[32], process[32], rest[32];
+        if (!held.free_known) continue;
+        lam_bytes_text(held.pools, pools, sizeof pools);
+        lam_bytes_text(held.process, process, sizeof process);
+        lam_bytes_text(held.free, rest, sizeof rest);
+        if (held.process_known)
             lam_progress_line(run->progress,
                               "  %s: this process holds %s, of which %s are pools, the rest what the driver "
-                              "and its libraries need; %s of %s are free",
-                              lam_device_name(run->devices[d]), process, pools, rest, all);
+                              "and its libraries need; %s are free",
+                              lam_device_name(run->devices[d]), process, pools, rest);
         else
-            lam_progress_line(run->progress, "  %s: pools hold %s; %s of %s are free, all programs counted",
-                              lam_device_name(run->devices[d]), pools, rest, all);
+            lam_progress_line(run->progress, "  %s: pools hold %s; %s are free, all programs counted",
+                              lam_device_name(run->devices[d]), pools, rest);
     }
 }
 
@@ -174,7 +173,7 @@ static lam_status tell_devices(struct run *run) {
 }
 
 static lam_status stop_here(struct run *run) {
-    keep_times(run);
+    look_at_devices(run);
     LAM_TRY(save_checkpoint(run));
     LAM_TRY(tell_devices(run));
     LAM_TRY(lam_run_summary(run, false));
@@ -364,7 +363,7 @@ static lam_status train_epoch(struct run *run) {
     run->times_kept = false;
     while (status == LAM_OK && more) status = next_step(run, loader, &done, &more);
     if (status == LAM_OK) status = drain(run);
-    if (status == LAM_OK) keep_times(run);
+    if (status == LAM_OK) look_at_devices(run);
     lam_progress_pause(run->progress, NULL);
     struct lam_error error;
     lam_error_save(&error, status);

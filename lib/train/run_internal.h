@@ -52,7 +52,7 @@ struct run {
     int step_capacity;
     /* By device of this process; kept where an epoch's training ends. */
     struct lam_pipeline_times times[LAM_MAX_DEVICES], whole[LAM_MAX_DEVICES];
-    struct lam_memory_use use[LAM_MAX_DEVICES];
+    struct lam_memory_held held[LAM_MAX_DEVICES];
     bool times_kept;
     uint64_t handed_in; /* steps; at.step of them have been logged */
     /* Several ranks; alone, this process is the head. */

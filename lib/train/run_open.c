@@ -33,6 +33,15 @@ static lam_status open_task(struct run *run) {
     return LAM_OK;
 }
 
+/* Ranks on several machines may each have a cuda:0: reports tell them apart. */
+static lam_status tell_apart(struct lam_device *device, char *const *names, int count, int rank) {
+    char name[96];
+    bool alone = true;
+    for (int d = 0; d < count; d++) alone = alone && (d == rank || strcmp(names[d], names[rank]) != 0);
+    snprintf(name, sizeof name, "%.64s of rank %d", names[rank], rank);
+    return alone ? LAM_OK : lam_device_rename(device, name);
+}
+
 static lam_status open_devices(struct run *run) {
     char **names;
     size_t *limits;
@@ -42,6 +51,7 @@ static lam_status open_devices(struct run *run) {
         count <= LAM_MAX_DEVICES ? LAM_OK : lam_fail(LAM_ERR_INVALID, "--devices: %d are too many", count);
     for (int d = 0; d < count && status == LAM_OK; d++) {
         status = lam_device_open(names[d], limits[d], &run->devices[d]);
+        if (status == LAM_OK) status = tell_apart(run->devices[d], names, count, d);
         if (status == LAM_OK) lam_device_set_modes(run->devices[d], lam_config_modes(run->config));
         run->device_count = d + (status == LAM_OK);
     }
@@ -237,7 +247,7 @@ static void print_plan(const struct run *run) {
 static void make_forecasts(struct run *run) {
     for (int d = 0; d < run->device_count; d++) {
         run->forecasts[d] = lam_forecast_device(run->pipeline, d, data_bytes(run));
-        if (!lam_pipeline_local(run->pipeline, d)) run->forecasts[d].free = 0;
+        if (!lam_pipeline_local(run->pipeline, d)) run->forecasts[d].free_known = false;
     }
 }
 

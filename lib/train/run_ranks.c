@@ -221,7 +221,7 @@ static struct run_device look_at(const struct run *run, int device) {
     struct run_device seen = {.times = run->times[device],
                               .whole = run->whole[device],
                               .memory = lam_memory_of(run->devices[device])};
-    seen.memory.use = run->use[device];
+    seen.memory.held = run->held[device];
     return seen;
 }
 

@@ -30,13 +30,9 @@ static json_t *shares_of_devices(const struct run *run) {
 static json_t *memory_of_devices(const struct run *run) {
     json_t *all = json_object();
     for (int d = 0; d < run->device_count; d++) {
-        const struct lam_memory_report memory = lam_run_device(run, d).memory;
-        if (memory.use.free == 0) continue;
-        json_t *one = json_pack("{s:I, s:I}", "pools", (json_int_t)memory.total.current, "free",
-                                (json_int_t)memory.use.free);
-        if (memory.use.process)
-            json_object_set_new(one, "process", json_integer((json_int_t)memory.use.process));
-        json_object_set_new(all, lam_device_name(run->devices[d]), one);
+        const struct lam_memory_held held = lam_run_device(run, d).memory.held;
+        if (held.free_known)
+            json_object_set_new(all, lam_device_name(run->devices[d]), lam_memory_held_json(&held));
     }
     return all;
 }

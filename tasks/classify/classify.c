@@ -175,8 +175,8 @@ static void set_augment(struct classify *c) {
     memcpy(c->device_augment.normalize.mean, c->mean, sizeof c->mean);
     memcpy(c->device_augment.normalize.deviation, c->deviation, sizeof c->deviation);
     const struct lam_dataset *set = c->train;
-    c->on_device = set && set->width == c->size && set->height == c->size && !c->config->overfit_batch &&
-                   !c->own->resized_crop && c->own->mixup == 0;
+    c->on_device = set && !set->size_probed && set->width == c->size && set->height == c->size &&
+                   !c->config->overfit_batch && !c->own->resized_crop && c->own->mixup == 0;
 }
 
 static lam_status make_network(struct classify *c) {

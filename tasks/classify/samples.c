@@ -1,5 +1,5 @@
 /* What fills batches: images and their labels. Images go as bytes, and the device normalises them. It also moves them in training
- * (LAM_OP_AUGMENT) where all have the network's size already; what needs more, resizing or mixing, is done here, by the
+ * (LAM_OP_AUGMENT) where the format says that all have the network's size; what needs more, resizing or mixing, is done here, by the
  * loader's threads, and goes as numbers.
  *
  * With mixup (Zhang et al. 2018) each sample is mixed with the one that stands at the mirrored place of its

@@ -61,6 +61,12 @@ bool count(const char *name) {
     return true;
 }
 
+/* An order that is carried out is counted, too. */
+bool note_order(bool fails, const char *name) {
+    if (fails) all().counts[std::string("failed:") + name]++;
+    return fails;
+}
+
 void lose_devices() {
     std::vector<loss> &losses = all().losses;
     for (size_t i = 0; i < losses.size();) {
@@ -97,13 +103,14 @@ bool count_call(const char *entry_point) {
     books locked;
     lose_devices();
     bool any = count("any"), named = count(entry_point);
-    return any || named;
+    return note_order(any || named, entry_point);
 }
 
 bool count_work(const char *name) {
     books locked;
-    bool any = count("work"), named = count((std::string("work:") + name).c_str());
-    return any || named;
+    const std::string work = std::string("work:") + name;
+    bool any = count("work"), named = count(work.c_str());
+    return note_order(any || named, work.c_str());
 }
 
 } // namespace emulator

@@ -5,7 +5,8 @@
  *     LAMINA_EMULATED_FAIL=work:5         the fifth piece of queued work fails, when it comes to run
  *     LAMINA_EMULATED_FAIL=work:relu:2    the second run of the kernel or library call that is named so fails
  *     LAMINA_EMULATED_LOSE=1:200          GPU 1 is lost after 200 calls of any entry points
- *     LAMINA_EMULATED_COUNT=FILE          the number of calls is written to FILE at exit, and below it each name with its own
+ *     LAMINA_EMULATED_COUNT=FILE          the number of calls is written to FILE at exit, and below it each name with its own;
+ *                                         "failed:NAME": the order that was carried out
  *
  * A failed allocation is out of memory and nothing else. Anything that queues work or waits for it fails with
  * cudaErrorLaunchFailure, and from then on all calls that use the device do; work that is queued there is dropped. Calls

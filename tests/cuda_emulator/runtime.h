@@ -15,6 +15,7 @@
  *     LAMINA_EMULATED_GPUS=2          how many GPUs there are
  *     LAMINA_EMULATED_MEMORY=2G       memory of each; a number of bytes, or with K, M, G
  *     LAMINA_EMULATED_TAKEN=0         of it, held by other programs
+ *     LAMINA_EMULATED_NVML=1          0: the management library refuses (nvml.c)
  *     LAMINA_EMULATED_CAPABILITY=8.0  compute capability
  *     LAMINA_EMULATED_PEERS=1         0: no GPU can access another's memory
  *     LAMINA_EMULATED_SEED=1          of the delays, and of the order of blocks and threads

@@ -3,19 +3,6 @@
 # folder of its own, disturbs it, and compares bytes or error lines. Checkpoints of equal runs are equal files.
 . "$(dirname "$0")/setup.sh"
 
-# make_data FOLDER TRAIN VAL: CIFAR-10's binary format, images whose colour says the class.
-make_data() {
-    mkdir -p "$1"
-    perl -e 'my ($n, $out) = @ARGV; srand(7); open(F, ">", $out); binmode F;
-        for my $i (0 .. $n - 1) { my $k = $i % 10; print F chr($k);
-            print F pack("C*", map { (25 * $k + int($_ / 64) * ($k + 1) + int(rand(60))) % 256 } 0 .. 3071) }' \
-        "$2" "$1/data_batch_1.bin"
-    perl -e 'my ($n, $out) = @ARGV; srand(8); open(F, ">", $out); binmode F;
-        for my $i (0 .. $n - 1) { my $k = $i % 10; print F chr($k);
-            print F pack("C*", map { (25 * $k + int($_ / 64) * ($k + 1) + int(rand(60))) % 256 } 0 .. 3071) }' \
-        "$3" "$1/test_batch.bin"
-}
-
 # Batches of 16 and a smaller last one; everything on that has state of its own.
 options=(--model resnet20 --data cifar10:data --batch 16 --tuning fixed --log-every 1 --crop-pad 4 --flip
     --ema 0.9 --clip-norm 5 --nesterov --warmup-epochs 0.5 --show 4)

@@ -54,3 +54,16 @@ refused() {
     [ -e bad ] && fail "a refused run left a folder: $*"
     return 0
 }
+
+# make_data FOLDER TRAIN VAL: CIFAR-10's binary format, images whose colour says the class.
+make_data() {
+    mkdir -p "$1"
+    perl -e 'my ($n, $out) = @ARGV; srand(7); open(F, ">", $out); binmode F;
+        for my $i (0 .. $n - 1) { my $k = $i % 10; print F chr($k);
+            print F pack("C*", map { (25 * $k + int($_ / 64) * ($k + 1) + int(rand(60))) % 256 } 0 .. 3071) }' \
+        "$2" "$1/data_batch_1.bin"
+    perl -e 'my ($n, $out) = @ARGV; srand(8); open(F, ">", $out); binmode F;
+        for my $i (0 .. $n - 1) { my $k = $i % 10; print F chr($k);
+            print F pack("C*", map { (25 * $k + int($_ / 64) * ($k + 1) + int(rand(60))) % 256 } 0 .. 3071) }' \
+        "$3" "$1/test_batch.bin"
+}

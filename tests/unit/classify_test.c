@@ -60,7 +60,7 @@ enum { PIXELS = 3 * 32 * 32 };
 
 /* What the device makes of pixel i. */
 static float normalised(const struct classify *c, const uint8_t *pixels, int i) {
-    const struct lam_normalize_attr *n = c->network.normalize;
+    const struct lam_normalize_attr *n = &c->device_augment.normalize;
     return ((float)pixels[i] / 255 - n->mean[i / (32 * 32)]) / n->deviation[i / (32 * 32)];
 }
 
