@@ -128,8 +128,12 @@ static lam_status describe_device(struct lam_backend_device *d) {
     d->capability = 10 * properties.major + properties.minor;
     d->shared_bytes = properties.sharedMemPerBlockOptin;
     d->total_bytes = properties.totalGlobalMem;
-    snprintf(d->description, sizeof d->description, "%.100s, %d multiprocessors, sm_%d, %.0f GiB",
-             properties.name, d->multiprocessors, d->capability, (double)d->total_bytes / (1 << 30));
+    const size_t dnn =
+        cudnnGetVersion(); /* measured choices are its algorithms: they hold for this version */
+    snprintf(d->description, sizeof d->description,
+             "%.100s, %d multiprocessors, sm_%d, %.0f GiB, cuDNN %zu.%zu.%zu", properties.name,
+             d->multiprocessors, d->capability, (double)d->total_bytes / (1 << 30), dnn / 10000,
+             dnn / 100 % 100, dnn % 100);
     if (d->capability < OLDEST)
         return lam_fail(LAM_ERR_UNSUPPORTED, "%s is too old: Lamina needs sm_%d or later", d->description,
                         (int)OLDEST);
