@@ -17,6 +17,15 @@ void lam_cpu_fill_pixel_table(const struct lam_normalize_attr *attr, int channel
         }
 }
 
+lam_status lam_cpu_check_pixels(const struct lam_op *op) {
+    const enum lam_dtype to = op->out[0].desc.dtype;
+    if (op->in[0].desc.dtype != LAM_U8 || (to != LAM_F32 && to != LAM_BF16))
+        return lam_cpu_unsupported(op, "it makes f32 or bf16 from u8");
+    if (op->in[0].desc.shape.rank != 4 || op->in[0].desc.shape.dim[1] > LAM_MAX_COLOURS)
+        return lam_cpu_unsupported(op, "it takes images of at most four channels");
+    return LAM_OK;
+}
+
 static void normalize_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const struct normalize_kernel *k = (const struct normalize_kernel *)kernel;
     const struct lam_shape shape = kernel->op.in[0].desc.shape;
@@ -38,11 +47,7 @@ static void normalize_run(const struct lam_kernel *kernel, const struct lam_kern
 
 lam_status lam_cpu_normalize_create(const struct lam_op *op, const struct lam_kernel_options *options,
                                     struct lam_kernel **kernel, const char **chosen) {
-    const enum lam_dtype to = op->out[0].desc.dtype;
-    if (op->in[0].desc.dtype != LAM_U8 || (to != LAM_F32 && to != LAM_BF16))
-        return lam_cpu_unsupported(op, "it makes f32 or bf16 from u8");
-    if (op->in[0].desc.shape.rank != 4 || op->in[0].desc.shape.dim[1] > LAM_MAX_COLOURS)
-        return lam_cpu_unsupported(op, "it takes images of at most four channels");
+    LAM_TRY(lam_cpu_check_pixels(op));
     if (lam_cpu_any_blocked(op))
         return lam_cpu_adapt(op, options, LAM_PLAIN, lam_cpu_normalize_create, kernel, chosen);
     LAM_TRY(lam_cpu_kernel_new(sizeof(struct normalize_kernel), op, kernel));
