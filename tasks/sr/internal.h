@@ -19,7 +19,7 @@ struct sr_config {
     int scale; /* index: scale - 2 */
     int64_t patch, patches, channels, units, blocks, local_width, border, tile;
     bool flip, rotate, pairs, global_skip, self_ensemble;
-    double image_range, charbonnier_eps;
+    double image_range, charbonnier_eps, shrink;
     int loss;    /* enum sr_loss */
     int channel; /* enum sr_channel */
     char *cache;

@@ -10,8 +10,11 @@
  * one by bicubic downscaling, only as much of it as the patch needs, with the bytes that a file would
  * hold. Images smaller than a patch are mirrored at their borders, both of a pair at the same line.
  *
- * Any thread; all randomness comes from `rng`: place across, place down, symmetry, always three draws or
- * more.
+ * With `shrink` the image is first made smaller by a random factor (a pair, whose low-resolution image cannot be made
+ * anew, is refused), though not smaller than a patch: textures of more sizes, and the noise of a JPEG file goes (Dong et al.,
+ * FSRCNN, ECCV 2016, section 4.1, use factors of 0.6 to 0.9). Only as much of the smaller image is made as the patch needs.
+ *
+ * Any thread; all randomness comes from `rng`: the factor if images shrink, place across, place down, symmetry.
  */
 #ifndef TASKS_SR_PATCHES_H
 #define TASKS_SR_PATCHES_H
@@ -23,9 +26,10 @@
 
 struct sr_patches {
     int scale;
-    int size;    /* side of the low-resolution patch */
-    bool flip;   /* mirrored left to right, half of them */
-    bool rotate; /* by quarter turns; with flip all eight symmetries, equally often */
+    int size;      /* side of the low-resolution patch */
+    bool flip;     /* mirrored left to right, half of them */
+    bool rotate;   /* by quarter turns; with flip all eight symmetries, equally often */
+    double shrink; /* least factor, drawn evenly from here to 1; 0 or 1: images stay as they are */
 };
 
 /* `high` need not be a multiple of the scale: the rest at the right and bottom is not used. `low` is NULL or

@@ -27,6 +27,8 @@ static const struct lam_option options[] = {
         .help = "what an epoch is, whatever the set's size"),
     ROW("flip", BOOL, flip, "yes", GROUP, .help = "mirror half of the patches"),
     ROW("rotate", BOOL, rotate, "yes", GROUP, .help = "turn patches by quarters"),
+    ROW("shrink", NUMBER, shrink, "1", GROUP, LAM_RANGE(0.1, 1),
+        .help = "patches are of images resized by a random factor between this and 1"),
     ROW("pairs", BOOL, pairs, "yes", GROUP,
         .help = "take low-resolution images from the folders that have them (LR_bicubic/X2); else they are "
                 "made by bicubic"),
@@ -176,7 +178,8 @@ static lam_status prepare(struct sr *sr, enum lam_use use) {
     sr->patches = (struct sr_patches){.scale = sr->scale,
                                       .size = (int)sr->own->patch,
                                       .flip = sr->own->flip && !sr->config->overfit_batch,
-                                      .rotate = sr->own->rotate && !sr->config->overfit_batch};
+                                      .rotate = sr->own->rotate && !sr->config->overfit_batch,
+                                      .shrink = sr->config->overfit_batch ? 1 : sr->own->shrink};
     LAM_TRY(make_buffers(sr));
     LAM_TRY(create_net(sr));
     if (sr->val) LAM_TRY(sr_measure_images(sr));

@@ -108,12 +108,12 @@ static void both_of_a_pair_are_one_place(void **state) {
         int width, height, channels;
         int seen; /* symmetries, a bit each; 0: mirrored so often that they cannot be told apart */
     } cases[] = {
-        {{2, 5, false, false}, 24, 20, 3, 0x01}, {{2, 5, true, false}, 24, 20, 3, 0x11},
-        {{3, 4, false, true}, 25, 20, 3, 0x0f},  {{4, 3, true, true}, 27, 23, 3, 0xff},
-        {{1, 6, true, true}, 9, 8, 3, 0xff},     {{2, 6, true, true}, 25, 17, 1, 0xff},
-        {{2, 5, true, true}, 23, 17, 2, 0xff},   {{3, 5, true, true}, 23, 17, 4, 0xff},
-        {{2, 7, true, true}, 9, 30, 3, 0xff},    {{2, 7, true, true}, 31, 8, 3, 0xff},
-        {{3, 7, true, true}, 8, 7, 3, 0},        {{2, 4, true, true}, 8, 8, 3, 0xff},
+        {{2, 5, false, false, 0}, 24, 20, 3, 0x01}, {{2, 5, true, false, 0}, 24, 20, 3, 0x11},
+        {{3, 4, false, true, 0}, 25, 20, 3, 0x0f},  {{4, 3, true, true, 0}, 27, 23, 3, 0xff},
+        {{1, 6, true, true, 0}, 9, 8, 3, 0xff},     {{2, 6, true, true, 0}, 25, 17, 1, 0xff},
+        {{2, 5, true, true, 0}, 23, 17, 2, 0xff},   {{3, 5, true, true, 0}, 23, 17, 4, 0xff},
+        {{2, 7, true, true, 0}, 9, 30, 3, 0xff},    {{2, 7, true, true, 0}, 31, 8, 3, 0xff},
+        {{3, 7, true, true, 0}, 8, 7, 3, 0},        {{2, 4, true, true, 0}, 8, 8, 3, 0xff},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int given = 0; given < 2; given++) {
@@ -130,7 +130,7 @@ static void both_of_a_pair_are_one_place(void **state) {
 
 static void all_eight_symmetries_are_as_frequent(void **state) {
     (void)state;
-    struct sr_patches how = {2, 4, true, true};
+    struct sr_patches how = {2, 4, true, true, 0};
     int symmetries[8], left, right;
     pairs_agree(&how, 16, 16, 3, true, 1600, symmetries, &left, &right);
     for (int s = 0; s < 8; s++) /* 200 each, deviation 13 */
@@ -142,7 +142,7 @@ static void all_eight_symmetries_are_as_frequent(void **state) {
 static void the_smallest_image(void **state) {
     (void)state;
     static float input[MOST], target[MOST];
-    struct sr_patches how = {2, 9, true, true};
+    struct sr_patches how = {2, 9, true, true, 0};
     struct lam_image high = noise(3, 2, 3, 5), low = {0};
     struct lam_rng rng = stream(1);
     ok(sr_low(&high, 2, SR_ROUND_PASSES, &low));
@@ -157,7 +157,7 @@ static void the_smallest_image(void **state) {
 static void the_stream_alone_decides(void **state) {
     (void)state;
     static float a[MOST], b[MOST], ta[MOST], tb[MOST];
-    struct sr_patches how = {2, 8, true, true}, plain = {2, 8, false, false};
+    struct sr_patches how = {2, 8, true, true, 0}, plain = {2, 8, false, false, 0};
     struct lam_image high = noise(90, 70, 3, 6), low = {0};
     ok(sr_low(&high, 2, SR_ROUND_PASSES, &low));
     int differ = 0;
@@ -179,6 +179,52 @@ static void the_stream_alone_decides(void **state) {
     lam_image_free(&low);
 }
 
+/* A patch of a shrunk image is a patch of the whole of it, resized. */
+static void shrunk_images(void **state) {
+    (void)state;
+    static float input[MOST], target[MOST], wanted_input[MOST], wanted_target[MOST];
+    static const struct {
+        struct sr_patches how;
+        int width, height, channels;
+        double least; /* factor that still leaves a patch */
+    } cases[] = {{{2, 6, true, true, .3}, 61, 44, 3, .3},
+                 {{3, 5, true, true, .5}, 50, 67, 4, .5},
+                 {{4, 3, false, true, .2}, 41, 90, 1, 12. / 41},
+                 {{2, 15, true, false, .1}, 34, 38, 3, 30. / 34}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sr_patches plain = cases[i].how;
+        plain.shrink = 0;
+        struct lam_image high = noise(cases[i].width, cases[i].height, cases[i].channels, i), resized = {0};
+        double smallest = 1, largest = 0;
+        for (uint64_t round = 0; round < 200; round++) {
+            struct lam_rng rng = stream(round), again = rng;
+            ok(sr_patch(&cases[i].how, &high, NULL, &rng, input, target));
+            double factor = cases[i].least + (1 - cases[i].least) * lam_rng_uniform(&again);
+            smallest = factor < smallest ? factor : smallest;
+            largest = factor > largest ? factor : largest;
+            ok(sr_bicubic(&high, (int)(high.width * factor + .5), (int)(high.height * factor + .5),
+                          SR_ROUND_PASSES, &resized));
+            ok(sr_patch(&plain, &resized, NULL, &again, wanted_input, wanted_target));
+            assert_true(equal(input, wanted_input, plain.size));
+            assert_true(equal(target, wanted_target, plain.size * plain.scale));
+        }
+        double range = 1 - cases[i].least;
+        assert_true(smallest < cases[i].least + .05 * range && largest > 1 - .05 * range);
+        lam_image_free(&high);
+        lam_image_free(&resized);
+    }
+    struct sr_patches large = {2, 8, true, true, .5}, still = {2, 8, true, true, 0};
+    struct lam_image high = noise(16, 30, 3, 9); /* no larger than a patch: as it is */
+    for (uint64_t round = 0; round < 20; round++) {
+        struct lam_rng rng = stream(round), again = rng;
+        ok(sr_patch(&large, &high, NULL, &rng, input, target));
+        (void)lam_rng_uniform(&again);
+        ok(sr_patch(&still, &high, NULL, &again, wanted_input, wanted_target));
+        assert_true(equal(input, wanted_input, 8) && equal(target, wanted_target, 16));
+    }
+    lam_image_free(&high);
+}
+
 static void what_gives_no_patch(void **state) {
     (void)state;
     static float input[MOST], target[MOST];
@@ -189,19 +235,20 @@ static void what_gives_no_patch(void **state) {
         bool low;
         lam_status status;
         const char *says;
-    } cases[] = {{{0, 4, 0, 0}, 0, LAM_ERR_INVALID, "at x0"},
-                 {{17, 4, 0, 0}, 0, LAM_ERR_INVALID, "at x17"},
-                 {{2, 0, 0, 0}, 0, LAM_ERR_INVALID, "patches of 0 pixels"},
-                 {{2, 5000, 0, 0}, 0, LAM_ERR_INVALID, "patches of 5000 pixels"},
-                 {{7, 2, 0, 0}, 0, LAM_ERR_FORMAT, "8 x 6 pixels is smaller than the scale 7"},
-                 {{2, 2, 0, 0}, 1, LAM_ERR_FORMAT, "4 x 4 pixels is not 8 x 6 over 2"}};
+    } cases[] = {{{0, 4, 0, 0, 0}, 0, LAM_ERR_INVALID, "at x0"},
+                 {{17, 4, 0, 0, 0}, 0, LAM_ERR_INVALID, "at x17"},
+                 {{2, 0, 0, 0, 0}, 0, LAM_ERR_INVALID, "patches of 0 pixels"},
+                 {{2, 5000, 0, 0, 0}, 0, LAM_ERR_INVALID, "patches of 5000 pixels"},
+                 {{7, 2, 0, 0, 0}, 0, LAM_ERR_FORMAT, "8 x 6 pixels is smaller than the scale 7"},
+                 {{2, 2, 0, 0, .5}, 1, LAM_ERR_INVALID, "cannot be shrunk"},
+                 {{2, 2, 0, 0, 0}, 1, LAM_ERR_FORMAT, "4 x 4 pixels is not 8 x 6 over 2"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(sr_patch(&cases[i].how, &high, cases[i].low ? &low : NULL, &rng, input, target),
                          cases[i].status);
         if (!strstr(lam_error_text(), cases[i].says))
             fail_msg("'%s' does not say '%s'", lam_error_text(), cases[i].says);
     }
-    struct sr_patches how = {2, 2, false, false};
+    struct sr_patches how = {2, 2, false, false, 0};
     assert_int_equal(sr_patch(&how, &empty, NULL, &rng, input, target), LAM_ERR_INVALID);
     ok(sr_patch(&how, &high, &empty, &rng, input, target)); /* an empty partner is none */
     lam_image_free(&high);
@@ -214,6 +261,7 @@ int main(void) {
         cmocka_unit_test(all_eight_symmetries_are_as_frequent),
         cmocka_unit_test(the_smallest_image),
         cmocka_unit_test(the_stream_alone_decides),
+        cmocka_unit_test(shrunk_images),
         cmocka_unit_test(what_gives_no_patch),
     };
     return cmocka_run_group_tests_name("patches", tests, NULL, NULL);
