@@ -5,6 +5,7 @@
  * (slower, and describe() says so). Work is done by the caller's run_lanes at once: streams and events are
  * there for the contract and have nothing to wait for. */
 #include "base/log.h"
+#include "cpu/addend.h"
 #include "cpu/conv.h"
 #include "cpu/lanes.h"
 #include "cpu/measure.h"
@@ -284,6 +285,7 @@ static lam_status cpu_kernel_create(struct lam_backend_device *device, const str
                                     const char **chosen) {
     lam_cpu_create_fn create = lam_cpu_create_for(op->kind);
     if (!create) return missing(op);
+    if (lam_op_has_addend(op) && !lam_cpu_adds(op->kind)) create = lam_cpu_addend_create;
     if (options->slice_count < 1 || options->lanes != device->lane_count)
         return lam_fail(LAM_ERR_INTERNAL, "%s: asked for with %d slice sizes and %d lanes on a device of %d",
                         lam_op_name(op->kind), options->slice_count, options->lanes, device->lane_count);

@@ -26,6 +26,8 @@ typedef lam_status (*lam_cpu_create_fn)(const struct lam_op *op, const struct la
 
 /* ops_table.c; NULL for an op that the backend does not have. */
 lam_cpu_create_fn lam_cpu_create_for(enum lam_op_kind kind);
+/* Whether that function knows an addend. */
+bool lam_cpu_adds(enum lam_op_kind kind);
 /* The choices that LAM_KERNEL_MEASURE tries, NULL at the end; NULL for an op that has but one way. */
 const char *const *lam_cpu_choices_for(enum lam_op_kind kind);
 

@@ -43,11 +43,36 @@ static bool same_float_type(const struct lam_op *op) {
         return kernel_new(op, LAM_ISA_PICK(lam_elementwise)->name[type], kernel);                            \
     }
 CREATE(relu)
-CREATE(relu_bwd)
 CREATE(gelu)
 CREATE(gelu_bwd)
 CREATE(sigmoid_bwd)
 CREATE(add)
+
+struct masked_sum_kernel {
+    struct lam_kernel base;
+    lam_masked_sum_fn loop;
+};
+
+static void masked_sum_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
+    ((const struct masked_sum_kernel *)kernel)
+        ->loop(args->in[0], args->in[2], args->in[1], args->out[0],
+               lam_cpu_slice_elements(&kernel->op.out[0], args));
+}
+
+lam_status lam_cpu_relu_bwd_create(const struct lam_op *op, const struct lam_kernel_options *options,
+                                   struct lam_kernel **kernel, const char **chosen) {
+    enum lam_layout layout;
+    if (!same_float_type(op)) return lam_cpu_unsupported(op, "operands must be all f32 or all bf16");
+    if (!lam_cpu_same_layout(op, &layout))
+        return lam_cpu_adapt(op, options, layout, lam_cpu_relu_bwd_create, kernel, chosen);
+    const struct lam_elementwise_kernels *loops = LAM_ISA_PICK(lam_elementwise);
+    enum lam_simd_type type = lam_cpu_simd_type(op->out[0].desc.dtype);
+    if (!lam_op_has_addend(op)) return kernel_new(op, loops->relu_bwd[type], kernel);
+    LAM_TRY(lam_cpu_kernel_new(sizeof(struct masked_sum_kernel), op, kernel));
+    ((struct masked_sum_kernel *)*kernel)->loop = loops->relu_bwd_sum[type];
+    (*kernel)->run = masked_sum_run;
+    return LAM_OK;
+}
 
 /* In PLAIN: sigmoid(0) is not 0, so padding channels would not stay zero. */
 lam_status lam_cpu_sigmoid_create(const struct lam_op *op, const struct lam_kernel_options *options,

@@ -78,6 +78,32 @@ LAM_INLINE void loop(enum function f, const void *a, const void *b, void *out, i
     if (i < count) strip(f, a, b, out, v, i, (int)(count - i), first, second, to);
 }
 
+/* dx = dy + z where y > 0. */
+LAM_INLINE void masked_sum_strip(const void *dy, const void *z, const void *y, void *dx, int64_t i, int n,
+                                 enum lam_simd_type type) {
+    vf sum[LAM_STRIP], other[LAM_STRIP];
+    v_load_strip(dy, i, n, type, sum);
+    v_load_strip(z, i, n, type, other);
+    for (int k = 0; k < LAM_STRIP; k++) sum[k] += other[k];
+    v_load_strip(y, i, n, type, other);
+    for (int k = 0; k < LAM_STRIP; k++) sum[k] = v_where_greater(other[k], v_zero(), sum[k], v_zero());
+    v_store_strip(dx, i, n, type, sum);
+}
+
+LAM_INLINE void masked_sum(const void *dy, const void *z, const void *y, void *dx, int64_t count,
+                           enum lam_simd_type type) {
+    int64_t i = 0;
+    for (; i + LAM_STRIP_NUMBERS <= count; i += LAM_STRIP_NUMBERS)
+        masked_sum_strip(dy, z, y, dx, i, LAM_STRIP_NUMBERS, type);
+    if (i < count) masked_sum_strip(dy, z, y, dx, i, (int)(count - i), type);
+}
+
+#define DEFINE_MASKED_SUM(type)                                                                              \
+    static void relu_bwd_sum_##type(const void *dy, const void *z, const void *y, void *dx, int64_t count) { \
+        masked_sum(dy, z, y, dx, count, LAM_SIMD_##type);                                                    \
+    }
+LAM_BY_TYPE(DEFINE_MASKED_SUM)
+
 #define DEFINE_ONE(name, function, first, second, to)                                                        \
     static void name(const void *a, const void *b, void *out, int64_t count, float factor) {                 \
         loop(function, a, b, out, count, factor, LAM_SIMD_##first, LAM_SIMD_##second, LAM_SIMD_##to);        \
@@ -116,6 +142,7 @@ static void from_u8_BF16(const void *a, const void *b, void *out, int64_t count,
 const struct lam_elementwise_kernels LAM_ISA_NAME(lam_elementwise) = {
     .relu = LAM_TYPES(relu),
     .relu_bwd = LAM_TYPES(relu_bwd),
+    .relu_bwd_sum = LAM_TYPES(relu_bwd_sum),
     .gelu = LAM_TYPES(gelu),
     .gelu_bwd = LAM_TYPES(gelu_bwd),
     .sigmoid = LAM_TYPES(sigmoid),

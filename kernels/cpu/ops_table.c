@@ -107,3 +107,7 @@ const char *const *lam_cpu_choices_for(enum lam_op_kind kind) {
         return NULL;
     }
 }
+
+bool lam_cpu_adds(enum lam_op_kind kind) {
+    return kind == LAM_OP_CONV || kind == LAM_OP_CONV_BWD_DATA || kind == LAM_OP_RELU_BWD;
+}

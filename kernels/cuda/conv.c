@@ -2,8 +2,8 @@
  *
  * cuDNN sees NHWC feature maps and filters [O][kh][kw][C/g]. Operands in PLAIN pass through the workspace
  * (library_operand.h). Weights are prepared in that order and in the activations' type. The gradient of a slice's weights
- * is added, in f32, to a partial of that order, which has the bias gradient behind it; reduce() puts it into the order of
- * the parameters. cuDNN could add by itself, but not in f32 to a bf16 gradient, nor with all of its algorithms.
+ * is added, in f32, to a partial of that order, which has the bias gradient behind it; that of the only slice is the partial as
+ * it comes. reduce() puts it into the order of the parameters. cuDNN could add by itself, but not in f32 to a bf16 gradient, nor with all of its algorithms.
  */
 #include "cuda/conv_kernels.h"
 #include "cuda/creation.h"
@@ -17,12 +17,15 @@
 struct conv_kernel {
     struct lam_kernel base;
     struct lam_cudnn_conv *conv;
-    struct lam_library_operand x, y;
+    struct lam_library_operand x, y, z; /* z: the addend */
     enum lam_dtype dtype;
     int64_t channels, pixels; /* of y: its channels, and its H' W' */
-    int64_t weights;          /* their number */
-    size_t gradient_offset;   /* in the workspace: the gradient of one slice */
-    size_t scratch_offset;    /* in the workspace: cuDNN's scratch, and that of the column sums */
+    int64_t x_channels, x_pixels;
+    int64_t weights;         /* their number */
+    enum lam_dtype sum_type; /* of their gradient in the partial: f32, or that of the only slice */
+    size_t dbias_offset;     /* in the partial */
+    size_t gradient_offset;  /* in the workspace: the gradient of one slice */
+    size_t scratch_offset;   /* in the workspace: cuDNN's scratch, and that of the column sums */
     size_t bias_offset; /* in the prepared bias: the one of the activations' type; an f32 one is in front */
 };
 
@@ -37,34 +40,38 @@ static void check(const struct conv_kernel *k, cudnnStatus_t status, struct lam_
 
 /* ---- prepared weights and bias ---- */
 
+/* What prepare makes of weights is the same for CONV and CONV_BWD_DATA. */
+enum { FORM = 1 };
+
 static void prepare(const struct lam_kernel *kernel, int input, const void *source, void *prepared, int part,
                     int parts, struct lam_stream *stream) {
     (void)part, (void)parts;
     const struct conv_kernel *k = conv_of(kernel);
     const int64_t *d = kernel->op.in[input].desc.shape.dim;
     if (input == 1) {
-        lam_cuda_to_nhwc(source, prepared, LAM_F32, k->dtype, (int)d[0], (int)d[1], (int)d[2], (int)d[3],
-                         stream);
+        lam_cuda_turn(stream, source, LAM_F32, prepared, k->dtype, d[0], d[1], d[2] * d[3]);
         return;
     }
-    lam_cuda_check(stream,
-                   cudaMemcpyAsync(prepared, source, (size_t)d[0] * sizeof(float), cudaMemcpyDeviceToDevice,
-                                   stream->stream),
-                   "preparing a bias");
+    lam_cuda_turn(stream, source, LAM_F32, prepared, LAM_F32, 1, 1, d[0]);
     if (k->bias_offset > 0)
-        lam_cuda_to_nhwc(source, (char *)prepared + k->bias_offset, LAM_F32, k->dtype, 1, (int)d[0], 1, 1,
-                         stream);
+        lam_cuda_turn(stream, source, LAM_F32, (char *)prepared + k->bias_offset, k->dtype, 1, 1, d[0]);
 }
 
 /* ---- running ---- */
 
+/* The addend in the order of the output; NULL if there is none. */
+static const void *addend(const struct conv_kernel *k, const struct lam_kernel_args *args) {
+    if (!lam_op_has_addend(&k->base.op)) return NULL;
+    return lam_library_in(&k->z, args->in[lam_op_addend(k->base.op.kind)], args);
+}
+
 /* False where cuDNN does not have it for this convolution. */
 static bool run_fused(const struct conv_kernel *k, const struct lam_kernel_args *args, const void *x,
-                      void *y) {
-    if (!k->conv->relu) return false;
+                      const void *z, void *y) {
+    if (!lam_cudnn_conv_may_fuse(k->conv, k->base.op.attr.conv.relu)) return false;
     const void *bias = (const char *)args->in[2] + k->bias_offset;
     cudnnStatus_t status =
-        lam_cudnn_conv_run_fused(k->conv, args->count, x, args->in[1], bias, y,
+        lam_cudnn_conv_run_fused(k->conv, args->count, x, args->in[1], bias, z, y,
                                  lam_library_scratch(args, k->scratch_offset), args->stream->stream);
     if (lam_cudnn_is_unsupported(status) || status == CUDNN_STATUS_BAD_PARAM) return false;
     check(k, status, args->stream);
@@ -72,24 +79,24 @@ static bool run_fused(const struct conv_kernel *k, const struct lam_kernel_args 
 }
 
 static void run_apart(const struct conv_kernel *k, const struct lam_kernel_args *args, const void *x,
-                      void *y) {
+                      const void *z, void *y) {
     check(k,
           lam_cudnn_conv_run(k->conv, args->count, x, args->in[1], y,
                              lam_library_scratch(args, k->scratch_offset), args->stream->stream),
           args->stream);
     bool relu = k->base.op.attr.conv.relu;
     int64_t rows = args->count * k->pixels;
-    if (k->base.op.in[2].present)
-        lam_cuda_add_bias(y, k->dtype, args->in[2], rows, k->channels, relu, args->stream);
+    if (k->base.op.in[2].present || z)
+        lam_cuda_add_bias(y, k->dtype, args->in[2], z, rows, k->channels, relu, args->stream);
     else if (relu)
         lam_cuda_conv_relu(y, k->dtype, rows * k->channels, args->stream);
 }
 
 static void forward_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const struct conv_kernel *k = conv_of(kernel);
-    const void *x = lam_library_in(&k->x, args->in[0], args);
+    const void *x = lam_library_in(&k->x, args->in[0], args), *z = addend(k, args);
     void *y = lam_library_out(&k->y, args->out[0], args);
-    if (!run_fused(k, args, x, y)) run_apart(k, args, x, y);
+    if (!run_fused(k, args, x, z, y)) run_apart(k, args, x, z, y);
     lam_library_done(&k->y, args->out[0], args);
 }
 
@@ -101,6 +108,10 @@ static void data_run(const struct lam_kernel *kernel, const struct lam_kernel_ar
           lam_cudnn_conv_run(k->conv, args->count, dy, args->in[1], dx,
                              lam_library_scratch(args, k->scratch_offset), args->stream->stream),
           args->stream);
+    const void *z = addend(k, args);
+    if (z)
+        lam_cuda_add_bias(dx, k->dtype, NULL, z, args->count * k->x_pixels, k->x_channels, false,
+                          args->stream);
     lam_library_done(&k->x, args->out[0], args);
 }
 
@@ -108,8 +119,8 @@ static void weights_run(const struct lam_kernel *kernel, const struct lam_kernel
     const struct conv_kernel *k = conv_of(kernel);
     const void *x = lam_library_in(&k->x, args->in[0], args), *dy = lam_library_in(&k->y, args->in[1], args);
     void *scratch = lam_library_scratch(args, k->scratch_offset);
-    float *dw = args->partial, *dbias = dw + k->weights;
-    bool at_once = k->dtype == LAM_F32 && !args->accumulate;
+    float *dw = args->partial, *dbias = (float *)((char *)args->partial + k->dbias_offset);
+    bool at_once = k->sum_type == k->dtype && !args->accumulate;
     void *gradient = at_once ? args->partial : (char *)args->workspace + k->gradient_offset;
     check(k, lam_cudnn_conv_run(k->conv, args->count, x, dy, gradient, scratch, args->stream->stream),
           args->stream);
@@ -124,13 +135,10 @@ static void weights_reduce(const struct lam_kernel *kernel, void *const *partial
     (void)partial_count, (void)part, (void)parts;
     const struct conv_kernel *k = conv_of(kernel);
     const int64_t *d = kernel->op.out[0].desc.shape.dim;
-    const float *dw = partials[0];
-    lam_cuda_to_nchw(dw, out[0], LAM_F32, LAM_F32, (int)d[0], (int)d[1], (int)d[2], (int)d[3], stream);
+    const char *sums = partials[0];
+    lam_cuda_turn(stream, sums, k->sum_type, out[0], LAM_F32, d[0], d[2] * d[3], d[1]);
     if (kernel->op.out[1].present)
-        lam_cuda_check(stream,
-                       cudaMemcpyAsync(out[1], dw + k->weights, (size_t)k->channels * sizeof(float),
-                                       cudaMemcpyDeviceToDevice, stream->stream),
-                       "conv_bwd_weights");
+        lam_cuda_turn(stream, sums + k->dbias_offset, LAM_F32, out[1], LAM_F32, 1, 1, k->channels);
 }
 
 /* ---- creation ---- */
@@ -156,6 +164,9 @@ static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
     size_t bytes = 0;
     bytes += lam_library_operand(&k->x, lam_conv_x(op), LAM_NHWC, LAM_CUDNN_ALIGNMENT, options, bytes);
     bytes += lam_library_operand(&k->y, lam_conv_y(op), LAM_NHWC, LAM_CUDNN_ALIGNMENT, options, bytes);
+    if (lam_op_has_addend(op))
+        bytes += lam_library_operand(&k->z, &op->in[lam_op_addend(op->kind)], LAM_NHWC, LAM_CUDNN_ALIGNMENT,
+                                     options, bytes);
     k->gradient_offset = bytes;
     if (weights) bytes += lam_library_align((size_t)k->weights * lam_dtype_bytes(k->dtype));
     k->scratch_offset = bytes;
@@ -167,18 +178,23 @@ static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
     k->base.workspace_bytes = bytes + lam_library_scratch_bytes(scratch);
 }
 
-static void fill_weights(struct conv_kernel *k) {
+static void fill_weights(struct conv_kernel *k, const struct lam_kernel_options *options) {
     const struct lam_op *op = &k->base.op;
-    k->base.partial_bytes = (size_t)(k->weights + (op->out[1].present ? k->channels : 0)) * sizeof(float);
+    bool whole = options->slice_count == 1 && options->slices[0] == op->in[0].desc.shape.dim[0];
+    k->sum_type = whole ? k->dtype : LAM_F32;
+    k->dbias_offset = lam_library_align((size_t)k->weights * lam_dtype_bytes(k->sum_type));
+    size_t bias = op->out[1].present ? (size_t)k->channels * sizeof(float) : 0;
+    k->base.partial_bytes = k->dbias_offset + bias;
     k->base.run = weights_run;
     k->base.reduce = weights_reduce;
 }
 
 static void fill_data(struct conv_kernel *k) {
     k->base.prepared_bytes[1] = (size_t)k->weights * lam_dtype_bytes(k->dtype);
+    k->base.prepared_form[1] = FORM;
     k->base.prepare = prepare;
     k->base.run = k->base.op.kind == LAM_OP_CONV ? forward_run : data_run;
-    if (!k->conv->relu) return;
+    if (!k->conv->end) return;
     size_t plain = (size_t)k->channels * sizeof(float);
     if (k->dtype != LAM_F32) k->bias_offset = lam_library_align(plain);
     k->base.prepared_bytes[2] =
@@ -198,14 +214,16 @@ lam_status lam_cuda_conv_create(struct lam_backend_device *device, const struct 
         destroy(made);
         return status;
     }
-    const int64_t *y = lam_conv_y(op)->desc.shape.dim;
+    const int64_t *y = lam_conv_y(op)->desc.shape.dim, *x = lam_conv_x(op)->desc.shape.dim;
+    k->x_channels = x[1];
+    k->x_pixels = x[2] * x[3];
     k->dtype = lam_conv_x(op)->desc.dtype;
     k->channels = y[1];
     k->pixels = y[2] * y[3];
     k->weights = lam_shape_count(lam_conv_w(op)->desc.shape);
     lay_out(k, device, options);
     if (op->kind == LAM_OP_CONV_BWD_WEIGHTS)
-        fill_weights(k);
+        fill_weights(k, options);
     else
         fill_data(k);
     *kernel = made;

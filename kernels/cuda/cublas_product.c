@@ -114,16 +114,16 @@ void lam_cublas_product_destroy(struct lam_cublas_product *product) {
 /* ---- running ---- */
 
 cublasStatus_t lam_cublas_product_run(const struct lam_cublas_product *product, const void *a, const void *b,
-                                      const void *bias, void *d, bool accumulate, void *scratch,
+                                      const void *bias, const void *c, void *d, void *scratch,
                                       cudaStream_t stream) {
-    const float alpha = 1, beta = accumulate ? 1 : 0;
+    const float alpha = 1, beta = c ? 1 : 0;
     if (product->scratch_bytes == 0) scratch = NULL;
     if (product->bias) {
         cublasStatus_t status = cublasLtMatmulDescSetAttribute(
             product->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
         if (status != CUBLAS_STATUS_SUCCESS) return status;
     }
-    return cublasLtMatmul(product->handle, product->operation, &alpha, b, product->a, a, product->b, &beta, d,
-                          product->d, d, product->d, &product->algorithm, scratch, product->scratch_bytes,
-                          stream);
+    return cublasLtMatmul(product->handle, product->operation, &alpha, b, product->a, a, product->b, &beta,
+                          c ? c : d, product->d, d, product->d, &product->algorithm, scratch,
+                          product->scratch_bytes, stream);
 }

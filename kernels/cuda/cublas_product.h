@@ -1,4 +1,5 @@
-/* Matrix products by cuBLASLt: D = A B, D = A B + bias for each row, D += A B; sums are in f32.
+/* Matrix products by cuBLASLt: D = A B, with a bias for each row, with a matrix C that is added, which may be D itself; sums
+ * are in f32.
  *
  * Matrices are row-major here, as everywhere in Lamina: cuBLAS, whose matrices are column-major, is told the transposed
  * product.
@@ -36,9 +37,9 @@ lam_status lam_cublas_product_make(struct lam_backend_device *device, const stru
                                    const struct lam_cublas_spec *spec, struct lam_cublas_product *product);
 void lam_cublas_product_destroy(struct lam_cublas_product *product);
 
-/* `bias` is NULL for products without one. */
+/* `bias` is NULL for products without one. `c`: as d, and aligned as it; d itself or apart from it; NULL for none. */
 cublasStatus_t lam_cublas_product_run(const struct lam_cublas_product *product, const void *a, const void *b,
-                                      const void *bias, void *d, bool accumulate, void *scratch,
+                                      const void *bias, const void *c, void *d, void *scratch,
                                       cudaStream_t stream);
 
 #endif

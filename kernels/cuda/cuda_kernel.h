@@ -32,6 +32,7 @@
 extern "C" {
 #endif
 
+#include "cuda/bundle.h"
 #include "device/backend.h"
 
 typedef lam_status (*lam_cuda_create_fn)(struct lam_backend_device *device, const struct lam_op *op,
@@ -52,6 +53,8 @@ struct lam_stream {
     char library[96];   /* of cuDNN and cuBLASLt: what they say of it */
     struct lam_run
         *run; /* device memory: seed and step of the run that is under way, for kernels in captured graphs */
+    struct lam_cuda_bundle bundle; /* copies that are not yet on the stream; none unless bundling */
+    bool bundling;
 };
 
 /* Remembers the first failure on a stream; `what` is a static string ("conv_bwd_data"). stream_sync reports it. */

@@ -23,9 +23,9 @@ struct lam_cudnn_conv {
     cudnnConvolutionDescriptor_t convolution;
     cudnnMathType_t math; /* that the convolution's description asks for */
     cudnnFilterDescriptor_t w;
-    cudnnTensorDescriptor_t bias; /* of the activations' type; NULL, as relu, unless both are there */
-    cudnnActivationDescriptor_t relu;
-    int algorithm; /* of the enumeration of the pass */
+    cudnnTensorDescriptor_t bias;    /* of the activations' type; NULL, as `end`, without one */
+    cudnnActivationDescriptor_t end; /* ReLU or nothing */
+    int algorithm;                   /* of the enumeration of the pass */
     int slice_count;
     struct lam_cudnn_slice slices[];
 };
@@ -55,10 +55,14 @@ size_t lam_cudnn_conv_scratch_bytes(const struct lam_cudnn_conv *conv);
 cudnnStatus_t lam_cudnn_conv_run(const struct lam_cudnn_conv *conv, int count, const void *first,
                                  const void *second, void *out, void *scratch, cudaStream_t stream);
 
-/* y = max(x (*) w + bias, 0). CUDNN_STATUS_NOT_SUPPORTED, or one of that category: then nothing has been done. */
+/* y = x (*) w + bias + z, then max(y, 0) if the op has ReLU; z: as y, or NULL. CUDNN_STATUS_NOT_SUPPORTED, or one of that
+ * category: then nothing has been done. Without ReLU cuDNN has it for one algorithm alone. */
 cudnnStatus_t lam_cudnn_conv_run_fused(const struct lam_cudnn_conv *conv, int count, const void *x,
-                                       const void *w, const void *bias, void *y, void *scratch,
+                                       const void *w, const void *bias, const void *z, void *y, void *scratch,
                                        cudaStream_t stream);
+static inline bool lam_cudnn_conv_may_fuse(const struct lam_cudnn_conv *conv, bool relu) {
+    return conv->end && (relu || conv->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
+}
 
 static inline bool lam_cudnn_is_unsupported(cudnnStatus_t status) {
     return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;

@@ -52,28 +52,35 @@ __device__ inline float value_of(cast_op, float x, float, float) {
 
 /* ---- the kernel ---- */
 
-/* Operands of `places`: y, a, b. `b` is NULL for functions of one value; s is *weight, or `factor` without one. */
+/* Operands of `places`: y, a, b, z. `b` is NULL for functions of one value; z is added to a, NULL: nothing; s is *weight, or
+ * `factor` without one. */
 template <typename Op, int N, typename From, typename To, typename Places>
-__global__ void elementwise(Places places, const From *a, const From *b, const float *weight, float factor,
-                            To *y, int64_t count) {
+__global__ void elementwise(Places places, const From *a, const From *b, const From *z, const float *weight,
+                            float factor, To *y, int64_t count) {
     const float s = weight ? *weight : factor;
     const int64_t vectors = count / N;
     for (int64_t i = first_index(); i < vectors; i += index_step()) {
-        float values[N], others[N] = {};
+        float values[N], others[N] = {}, addends[N] = {};
         load_vector(a + place_of(places, 1, i * N), values);
         if (b) load_vector(b + place_of(places, 2, i * N), others);
-        for (int k = 0; k < N; k++) values[k] = value_of(Op{}, values[k], others[k], s);
+        if (z) load_vector(z + place_of(places, 3, i * N), addends);
+        for (int k = 0; k < N; k++) {
+            const float value = z ? values[k] + addends[k] : values[k];
+            values[k] = value_of(Op{}, value, others[k], s);
+        }
         store_vector(y + place_of(places, 0, i * N), values);
     }
     for (int64_t i = vectors * N + first_index(); i < count; i += index_step()) {
         const float other = b ? load(b + place_of(places, 2, i)) : 0.0f;
-        store(y + place_of(places, 0, i), value_of(Op{}, load(a + place_of(places, 1, i)), other, s));
+        float value = load(a + place_of(places, 1, i));
+        if (z) value += load(z + place_of(places, 3, i));
+        store(y + place_of(places, 0, i), value_of(Op{}, value, other, s));
     }
 }
 
 struct elementwise_kernel {
     struct lam_kernel base;
-    int values; /* inputs that are values, 1 or 2; a third is the weight */
+    int values; /* inputs that are values, 1 or 2; a third is the addend, or else the weight */
     float factor;
     bool flat; /* all operands lie in one order */
 };
@@ -85,25 +92,28 @@ static void elementwise_slice(const struct lam_kernel *kernel, const struct lam_
     const struct lam_op &op = kernel->op;
     const char *name = lam_op_name(op.kind);
     const int64_t count = slice_elements(op.out[0], args);
+    const bool sum = lam_op_has_addend(&op);
     const From *a = static_cast<const From *>(args->in[0]);
     const From *b = e->values > 1 ? static_cast<const From *>(args->in[1]) : nullptr;
-    const float *weight = op.inputs > 2 ? static_cast<const float *>(args->in[2]) : nullptr;
+    const From *z = sum ? static_cast<const From *>(args->in[2]) : nullptr;
+    const float *weight = op.inputs > 2 && !sum ? static_cast<const float *>(args->in[2]) : nullptr;
     To *y = static_cast<To *>(args->out[0]);
     const bool wide =
-        aligned({a, b}, alignof(element_vector<From, N>)) && aligned({y}, alignof(element_vector<To, N>));
+        aligned({a, b, z}, alignof(element_vector<From, N>)) && aligned({y}, alignof(element_vector<To, N>));
     if (e->flat && wide)
         lam_launch(args->stream, name, elementwise<Op, N, From, To, flat_places>,
                    lam_grid(args->stream, (count + N - 1) / N, ROW_THREADS), ROW_THREADS, 0, flat_places{}, a,
-                   b, weight, e->factor, y, count);
+                   b, z, weight, e->factor, y, count);
     else if (e->flat)
         lam_launch(args->stream, name, elementwise<Op, 1, From, To, flat_places>,
-                   lam_grid(args->stream, count, ROW_THREADS), ROW_THREADS, 0, flat_places{}, a, b, weight,
+                   lam_grid(args->stream, count, ROW_THREADS), ROW_THREADS, 0, flat_places{}, a, b, z, weight,
                    e->factor, y, count);
     else
         lam_launch(args->stream, name, elementwise<Op, 1, From, To, mixed_places>,
                    lam_grid(args->stream, count, ROW_THREADS), ROW_THREADS, 0,
-                   mixed_places_of({&op.out[0], &op.in[0], e->values > 1 ? &op.in[1] : nullptr}), a, b,
-                   weight, e->factor, y, count);
+                   mixed_places_of({&op.out[0], &op.in[0], e->values > 1 ? &op.in[1] : nullptr,
+                                    sum ? &op.in[2] : nullptr}),
+                   a, b, z, weight, e->factor, y, count);
 }
 
 /* ---- ops ---- */
@@ -112,7 +122,7 @@ static lam_status elementwise_new(const struct lam_op *op, int values,
                                   void (*run)(const struct lam_kernel *, const struct lam_kernel_args *),
                                   struct lam_kernel **kernel) {
     struct elementwise_kernel *e = nullptr;
-    for (int i = 0; i < values; i++)
+    for (int i = 0; i < values + lam_op_has_addend(op); i++)
         if (!lam_shape_equal(op->in[i].desc.shape, op->out[0].desc.shape))
             return feature_op_unsupported(op, "operands must have one shape");
     LAM_TRY(feature_op_new(op, &e));
@@ -127,7 +137,8 @@ static lam_status elementwise_new(const struct lam_op *op, int values,
 /* VALUES: inputs that are values. */
 template <typename Op, int VALUES>
 static lam_status elementwise_create(const struct lam_op *op, struct lam_kernel **kernel) {
-    if (!one_float_type({&op->out[0], &op->in[0], &op->in[VALUES - 1]}))
+    const struct lam_operand *last = lam_op_has_addend(op) ? &op->in[VALUES] : &op->in[0];
+    if (!one_float_type({&op->out[0], &op->in[0], &op->in[VALUES - 1], last}))
         return feature_op_unsupported(op, "operands must be all f32 or all bf16");
     if (op->out[0].desc.dtype == LAM_F32)
         return elementwise_new(op, VALUES, elementwise_slice<Op, float, float>, kernel);

@@ -2,12 +2,12 @@
 #include "cuda/column_sum.cuh"
 #include "cuda/feature_helpers.h"
 
-/* ---- y = s x ---- */
+/* ---- y = s x + z ---- */
 
 template <typename T> struct channel_scaling {
-    const T *x, *s; /* s: [N,C] */
+    const T *x, *s, *z; /* s: [N,C]; z: NULL for none */
     T *y;
-    struct feature_map of_x, of_y;
+    struct feature_map of_x, of_z, of_y;
     int channels;
 };
 
@@ -23,9 +23,10 @@ __device__ struct channel_factors<N> constants_of(const struct channel_scaling<T
 template <int N, typename T>
 __device__ void map_at(const struct channel_scaling<T> &m, const struct channel_factors<N> &factors,
                        int64_t n, int64_t p, int c) {
-    float x[N];
+    float x[N], z[N] = {};
     load_vector(m.x + feature_offset(m.of_x, n, p, c), x);
-    for (int k = 0; k < N; k++) x[k] *= factors.at[k];
+    if (m.z) load_vector(m.z + feature_offset(m.of_z, n, p, c), z);
+    for (int k = 0; k < N; k++) x[k] = fmaf(x[k], factors.at[k], z[k]);
     store_vector(m.y + feature_offset(m.of_y, n, p, c), x);
 }
 
@@ -38,18 +39,24 @@ static const struct channel_scale_kernel *channel_scale_of(const struct lam_kern
     return reinterpret_cast<const struct channel_scale_kernel *>(kernel);
 }
 
-/* Input `x` times input `s` to output 0. */
+/* Input `x` times input `s`, and the addend, to output 0. */
 template <typename T>
 static void channel_scale_slice(const struct lam_kernel *kernel, const struct lam_kernel_args *args, int x,
                                 int s) {
     const struct lam_op &op = kernel->op;
     const struct lam_tensor_desc &desc = op.in[x].desc;
-    const struct channel_scaling<T> map = {
-        static_cast<const T *>(args->in[x]), static_cast<const T *>(args->in[s]),
-            static_cast<T *>(args->out[0]), feature_map_of(desc), feature_map_of(op.out[0].desc),
-            (int)desc.shape.dim[1]
-    };
-    const bool wide = map.channels % VECTOR<T> == 0 && aligned({map.x, map.y});
+    struct channel_scaling<T> map = {};
+    map.x = static_cast<const T *>(args->in[x]);
+    map.s = static_cast<const T *>(args->in[s]);
+    map.y = static_cast<T *>(args->out[0]);
+    map.of_x = feature_map_of(desc);
+    map.of_y = feature_map_of(op.out[0].desc);
+    map.channels = (int)desc.shape.dim[1];
+    if (lam_op_has_addend(&op)) {
+        map.z = static_cast<const T *>(args->in[2]);
+        map.of_z = feature_map_of(op.in[2].desc);
+    }
+    const bool wide = map.channels % VECTOR<T> == 0 && aligned({map.x, map.z, map.y});
     map_features<T>(args, op, map, op.out[0].desc, channel_scale_of(kernel)->last, wide, true);
 }
 
@@ -143,7 +150,8 @@ static lam_status channel_scale_new(const struct lam_op *op,
 
 static lam_status channel_scale_create(const struct lam_op *op, struct lam_kernel **kernel) {
     struct channel_scale_kernel *made = nullptr;
-    LAM_TRY(channel_scale_new(op, {&op->in[0], &op->out[0]}, &op->in[1], &made));
+    const struct lam_operand *addend = lam_op_has_addend(op) ? &op->in[2] : &op->in[0];
+    LAM_TRY(channel_scale_new(op, {&op->in[0], &op->out[0], addend}, &op->in[1], &made));
     made->base.run = channel_scale_run;
     *kernel = &made->base;
     return LAM_OK;
@@ -162,19 +170,20 @@ lam_status lam_cuda_channel_scale_bwd_create(struct lam_backend_device *device, 
     return LAM_OK;
 }
 
-/* ---- bias ---- */
+/* ---- bias and addend ---- */
 
 template <typename T> struct bias_addition {
     T *y;
-    const float *bias;
+    const float *bias; /* may be NULL, as z */
+    const T *z;
     int64_t columns;
     bool relu;
 };
 
 template <int N, typename T>
 __device__ struct channel_factors<N> constants_of(const struct bias_addition<T> &m, int64_t, int c) {
-    struct channel_factors<N> bias;
-    load_each(m.bias + c, bias.at);
+    struct channel_factors<N> bias = {};
+    if (m.bias) load_each(m.bias + c, bias.at);
     return bias;
 }
 
@@ -182,21 +191,24 @@ template <int N, typename T>
 __device__ void map_at(const struct bias_addition<T> &m, const struct channel_factors<N> &bias, int64_t,
                        int64_t row, int c) {
     T *at = m.y + row * m.columns + c;
-    float y[N];
+    float y[N], z[N] = {};
     load_vector(at, y);
+    if (m.z) load_vector(m.z + row * m.columns + c, z);
     for (int k = 0; k < N; k++) {
-        y[k] += bias.at[k];
+        y[k] += bias.at[k] + z[k];
         if (m.relu) y[k] = rectified(y[k]);
     }
     store_vector(at, y);
 }
 
-void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, int64_t rows, int64_t columns,
-                       bool relu, struct lam_stream *stream) {
+void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, const void *z, int64_t rows,
+                       int64_t columns, bool relu, struct lam_stream *stream) {
     with_float_type(dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
-        const struct bias_addition<T> map = { static_cast<T *>(y), bias, columns, relu };
-        if (columns % VECTOR<T> == 0 && aligned({y}))
+        const struct bias_addition<T> map = {
+            static_cast<T *>(y), bias, static_cast<const T *>(z), columns, relu
+        };
+        if (columns % VECTOR<T> == 0 && aligned({y, z}))
             map_matrix<VECTOR<T>>(stream, "add_bias", map, 1, rows, columns);
         else
             map_matrix<1>(stream, "add_bias", map, 1, rows, columns);

@@ -76,10 +76,9 @@ static void mix_bwd_run(const struct lam_kernel *kernel, const struct lam_kernel
 /* ds is the third output; the others are batched. */
 static void mix_bwd_reduce(const struct lam_kernel *kernel, void *const *partials, int, void *const *out, int,
                            int, struct lam_stream *stream) {
-    if (!out[2] || out[2] == partials[0]) return;
-    lam_cuda_check(
-        stream, cudaMemcpyAsync(out[2], partials[0], sizeof(float), cudaMemcpyDeviceToDevice, stream->stream),
-        lam_op_name(kernel->op.kind));
+    (void)kernel;
+    if (out[2] && out[2] != partials[0])
+        lam_cuda_turn(stream, partials[0], LAM_F32, out[2], LAM_F32, 1, 1, 1);
 }
 
 lam_status lam_cuda_mix_bwd_create(struct lam_backend_device *device, const struct lam_op *op,

@@ -19,9 +19,9 @@ void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int
 /* Grows with `rows`: that of the largest slice is enough for all. */
 size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, int64_t rows, int64_t columns);
 
-/* y[r][c] += bias[c], then max(y, 0) if `relu`. */
-void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, int64_t rows, int64_t columns,
-                       bool relu, struct lam_stream *stream);
+/* y[r][c] += bias[c] + z[r][c], each of which may be NULL, then max(y, 0) if `relu`. z is of y's type. */
+void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, const void *z, int64_t rows,
+                       int64_t columns, bool relu, struct lam_stream *stream);
 
 /* y [count][h][w][c] = x [count][c][h][w], and back. `from` and `to`: f32 or bf16, of x and of y. Not in place. */
 void lam_cuda_to_nhwc(const void *x, void *y, enum lam_dtype from, enum lam_dtype to, int count, int c, int h,

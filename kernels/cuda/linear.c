@@ -1,6 +1,6 @@
 /* LINEAR and its gradients by cuBLASLt, as products over the rows of a slice (cublas_product.h).
  *
- *     y  [rows, O] = x [rows, I] W^T + bias
+ *     y  [rows, O] = x [rows, I] W^T + bias + z
  *     dx [rows, I] = dy [rows, O] W
  *     dW [O, I]   += dy^T x,  dbias [O] += column sums of dy
  *
@@ -17,7 +17,10 @@
 
 #include <stdlib.h>
 
-enum { BUFFER_ALIGNMENT = 64 }; /* of whole buffers */
+enum {
+    BUFFER_ALIGNMENT = 64, /* of whole buffers */
+    FORM = 2,              /* of prepared weights: the same for LINEAR and LINEAR_BWD_DATA */
+};
 
 struct linear_slice {
     int count; /* samples */
@@ -26,10 +29,10 @@ struct linear_slice {
 
 struct linear {
     struct lam_kernel kernel;
-    struct lam_library_operand x, y;
-    int64_t in, out;         /* features */
-    int64_t rows_per_sample; /* of all samples where nothing is batched */
-    size_t scratch_offset;   /* in the workspace */
+    struct lam_library_operand x, y, z; /* z: the addend */
+    int64_t in, out;                    /* features */
+    int64_t rows_per_sample;            /* of all samples where nothing is batched */
+    size_t scratch_offset;              /* in the workspace */
     int slice_count;
     struct linear_slice slices[];
 };
@@ -61,16 +64,16 @@ static void prepare(const struct lam_kernel *kernel, int input, const void *sour
                     int parts, struct lam_stream *stream) {
     (void)part, (void)parts;
     const struct linear *linear = linear_of(kernel);
-    int rows = input == 1 ? (int)linear->out : 1, columns = input == 1 ? (int)linear->in : (int)linear->out;
-    lam_cuda_to_nhwc(source, prepared, LAM_F32, x_of(&kernel->op)->desc.dtype, rows, columns, 1, 1, stream);
+    int64_t count = input == 1 ? linear->out * linear->in : linear->out;
+    lam_cuda_turn(stream, source, LAM_F32, prepared, x_of(&kernel->op)->desc.dtype, 1, 1, count);
 }
 
 static void multiply(const struct linear *linear, const struct lam_kernel_args *args, const void *a,
-                     const void *b, const void *bias, void *d, bool accumulate) {
+                     const void *b, const void *bias, const void *c, void *d) {
     const struct linear_slice *slice = linear->slices;
     while (slice < linear->slices + linear->slice_count - 1 && slice->count != args->count) slice++;
     cublasStatus_t status =
-        lam_cublas_product_run(&slice->product, a, b, bias, d, accumulate,
+        lam_cublas_product_run(&slice->product, a, b, bias, c, d,
                                lam_library_scratch(args, linear->scratch_offset), args->stream->stream);
     if (status != CUBLAS_STATUS_SUCCESS)
         lam_cuda_library_failed(args->stream, lam_op_name(linear->kernel.op.kind),
@@ -81,7 +84,8 @@ static void forward_run(const struct lam_kernel *kernel, const struct lam_kernel
     const struct linear *linear = linear_of(kernel);
     const void *x = lam_library_in(&linear->x, args->in[0], args);
     void *y = lam_library_out(&linear->y, args->out[0], args);
-    multiply(linear, args, x, args->in[1], has_bias(&kernel->op) ? args->in[2] : NULL, y, false);
+    const void *z = lam_op_has_addend(&kernel->op) ? lam_library_in(&linear->z, args->in[3], args) : NULL;
+    multiply(linear, args, x, args->in[1], has_bias(&kernel->op) ? args->in[2] : NULL, z, y);
     lam_library_done(&linear->y, args->out[0], args);
 }
 
@@ -89,7 +93,7 @@ static void data_run(const struct lam_kernel *kernel, const struct lam_kernel_ar
     const struct linear *linear = linear_of(kernel);
     const void *dy = lam_library_in(&linear->y, args->in[0], args);
     void *dx = lam_library_out(&linear->x, args->out[0], args);
-    multiply(linear, args, dy, args->in[1], NULL, dx, false);
+    multiply(linear, args, dy, args->in[1], NULL, NULL, dx);
     lam_library_done(&linear->x, args->out[0], args);
 }
 
@@ -98,7 +102,7 @@ static void weights_run(const struct lam_kernel *kernel, const struct lam_kernel
     const void *x = lam_library_in(&linear->x, args->in[0], args);
     const void *dy = lam_library_in(&linear->y, args->in[1], args);
     float *dw = args->partial;
-    multiply(linear, args, dy, x, NULL, dw, args->accumulate);
+    multiply(linear, args, dy, x, NULL, args->accumulate ? dw : NULL, dw);
     if (kernel->op.out[1].present)
         lam_cuda_column_sums(dy, kernel->op.in[1].desc.dtype, rows_of(linear, args->count), linear->out,
                              dw + linear->out * linear->in, args->accumulate,
@@ -137,6 +141,8 @@ static struct lam_cublas_spec spec_of(const struct linear *linear, const struct 
     if (op->kind == LAM_OP_LINEAR) {
         w.transposed = true;
         spec.a = x, spec.b = w, spec.d = y;
+        size_t of_addend = lam_op_has_addend(op) ? alignment_of(&linear->z, &op->in[3], options) : 0;
+        if (of_addend && of_addend < spec.d.alignment) spec.d.alignment = of_addend;
     } else if (op->kind == LAM_OP_LINEAR_BWD_DATA) {
         spec.a = y, spec.b = w, spec.d = x;
     } else {
@@ -165,6 +171,7 @@ static void fill_data(struct linear *linear) {
     size_t element = lam_dtype_bytes(x_of(op)->desc.dtype);
     linear->kernel.prepared_bytes[1] = (size_t)(linear->out * linear->in) * element;
     if (has_bias(op)) linear->kernel.prepared_bytes[2] = (size_t)linear->out * element;
+    linear->kernel.prepared_form[1] = FORM;
     linear->kernel.prepare = prepare;
     linear->kernel.run = op->kind == LAM_OP_LINEAR ? forward_run : data_run;
 }
@@ -193,6 +200,8 @@ static lam_status fill(struct linear *linear, struct lam_backend_device *device,
     if (x->batched) linear->rows_per_sample /= x->desc.shape.dim[0];
     bytes += lam_library_operand(&linear->x, x, LAM_PLAIN, 1, options, bytes);
     bytes += lam_library_operand(&linear->y, y, LAM_PLAIN, 1, options, bytes);
+    if (lam_op_has_addend(op))
+        bytes += lam_library_operand(&linear->z, &op->in[3], LAM_PLAIN, 1, options, bytes);
     linear->scratch_offset = bytes;
     LAM_TRY(make_slices(linear, device, options, &scratch));
     if (weights && op->out[1].present) {

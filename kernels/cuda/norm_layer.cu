@@ -126,13 +126,14 @@ __global__ void layer_norm_blocks(const T *x, struct ln_rows of_x, struct ln_par
     }
 }
 
-/* ---- backward: dx = inv (h - mean(h) - xhat mean(h xhat)) with h = dy gamma ---- */
+/* ---- backward: dx = inv (h - mean(h) - xhat mean(h xhat)) + z with h = dy gamma ---- */
 
 template <typename T> struct ln_gradient {
     const T *dy, *x;
     const float *mean, *inv_std, *gamma;
-    T *dx; /* may be NULL */
-    struct ln_rows of_dy, of_x, of_dx;
+    T *dx;      /* may be NULL */
+    const T *z; /* may be NULL */
+    struct ln_rows of_dy, of_x, of_dx, of_z;
 };
 
 /* x becomes xhat. Adds to the sums of this thread's features, and writes the row of dx. */
@@ -162,7 +163,9 @@ __device__ inline void ln_bwd_row(const struct ln_gradient<T> &g, int64_t r, int
     for (int v = 0; v < V; v++) {
         const int d = (v * WARP + lane) * N;
         if (d >= features) continue;
-        for (int k = 0; k < N; k++) dy[v][k] = inv_std * (dy[v][k] - sum - x[v][k] * product);
+        float z[N] = {};
+        if (g.z) load_vector(g.z + r * features + d, z);
+        for (int k = 0; k < N; k++) dy[v][k] = fmaf(inv_std, dy[v][k] - sum - x[v][k] * product, z[k]);
         store_vector(g.dx + r * features + d, dy[v]);
     }
 }
@@ -212,7 +215,8 @@ __global__ void layer_norm_bwd_blocks(struct ln_gradient<T> g, int64_t rows, int
         for (int d = (int)threadIdx.x; d < features; d += (int)blockDim.x) {
             const float h = load(dy + d * g.of_dy.feature_step) * g.gamma[d];
             const float xhat = (load(x + d * g.of_x.feature_step) - mean) * inv_std;
-            store(dx + d * g.of_dx.feature_step, inv_std * (h - sum - xhat * product));
+            const float more = g.z ? load(g.z + ln_row_offset(g.of_z, r) + d * g.of_z.feature_step) : 0.0f;
+            store(dx + d * g.of_dx.feature_step, fmaf(inv_std, h - sum - xhat * product, more));
         }
     }
 }
@@ -361,7 +365,11 @@ static void layer_norm_bwd_slice(const struct lam_kernel *kernel, const struct l
         gradient.dx = static_cast<T *>(args->out[0]);
         gradient.of_dx = ln_rows_of(op.out[0].desc);
     }
-    const int64_t blocks = by_warps<T>(ln, {gradient.dy, gradient.x, gradient.dx})
+    if (lam_op_has_addend(&op)) {
+        gradient.z = static_cast<const T *>(args->in[5]);
+        gradient.of_z = ln_rows_of(op.in[5].desc);
+    }
+    const int64_t blocks = by_warps<T>(ln, {gradient.dy, gradient.x, gradient.dx, gradient.z})
                                ? ln_bwd_by_warps(ln, args, gradient, rows)
                                : ln_bwd_by_blocks(ln, args, gradient, rows);
     fold_blocks(args->stream, lam_op_name(op.kind), static_cast<const float *>(args->workspace), 1, blocks,
@@ -401,7 +409,8 @@ lam_status lam_cuda_layer_norm_bwd_create(struct lam_backend_device *device, con
                                           const struct lam_kernel_options *options,
                                           struct lam_kernel **kernel, const char **) {
     struct ln_kernel *ln = nullptr;
-    LAM_TRY(ln_new(op, {&op->in[1], &op->in[0], &op->out[0]}, &ln));
+    const struct lam_operand *addend = lam_op_has_addend(op) ? &op->in[5] : &op->in[0];
+    LAM_TRY(ln_new(op, {&op->in[1], &op->in[0], &op->out[0], addend}, &ln));
     const int64_t rows = options->slices[0] * lam_cuda_sample(&op->in[1].desc) / ln->features;
     const size_t by_blocks = sum_bytes(device, 1, rows, ln->features, 2);
     ln->largest =

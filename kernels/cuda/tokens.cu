@@ -66,11 +66,8 @@ void backward_run(const struct lam_kernel *kernel, const struct lam_kernel_args 
 void backward_reduce(const struct lam_kernel *kernel, void *const *partials, int, void *const *out, int, int,
                      struct lam_stream *stream) {
     for (int o = 1; o < 3; o++) {
-        if (!out[o]) continue;
-        lam_cuda_check(stream,
-                       cudaMemcpyAsync(out[o], partials[0], lam_tensor_bytes(&kernel->op.out[o].desc),
-                                       cudaMemcpyDeviceToDevice, stream->stream),
-                       "tokens_bwd");
+        const int64_t count = lam_shape_count(kernel->op.out[o].desc.shape);
+        if (out[o]) lam_cuda_turn(stream, partials[0], LAM_F32, out[o], LAM_F32, 1, 1, count);
     }
 }
 

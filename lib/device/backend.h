@@ -175,6 +175,11 @@ struct lam_backend {
     lam_status (*record_launch)(struct lam_recording *recording, struct lam_stream *stream);
     void (*record_destroy)(struct lam_recording *recording);
 
+    /* What the prepare and reduce functions of kernels put on the stream in between does not depend on one another; so it may be
+     * done in fewer pieces, and come at the end. Both are NULL where that saves nothing. */
+    void (*together_begin)(struct lam_stream *stream);
+    void (*together_end)(struct lam_stream *stream);
+
     /* Lanes. run_lanes calls work(context, lane) once for each lane, at the same time, and returns when all
      * have returned; one caller at a time. */
     void (*run_lanes)(struct lam_backend_device *device, void (*work)(void *context, int lane),

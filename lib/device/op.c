@@ -17,6 +17,22 @@ bool lam_op_is_cheap(enum lam_op_kind kind) {
     return (unsigned)kind < LAM_OP_COUNT && ops[kind].cheap;
 }
 
+int lam_op_addend(enum lam_op_kind kind) {
+    switch (kind) {
+    case LAM_OP_CONV:
+    case LAM_OP_LINEAR:
+        return 3;
+    case LAM_OP_LAYER_NORM_BWD:
+        return 5;
+    case LAM_OP_CONV_BWD_DATA:
+    case LAM_OP_RELU_BWD:
+    case LAM_OP_CHANNEL_SCALE:
+        return 2;
+    default:
+        return -1;
+    }
+}
+
 static double count(const struct lam_operand *operand) {
     return (double)lam_shape_count(operand->desc.shape);
 }

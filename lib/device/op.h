@@ -15,6 +15,9 @@
  * all bf16; parameters, statistics, parameter gradients and losses are f32; arithmetic accumulates in f32.
  * Exceptions stand at the op. In the shapes N = batch, C = channels, H, W = height and width, T = tokens, D =
  * features.
+ *
+ * Addends. Some ops take a last input z, of the shape and type of output 0, that is added to it: an op that would otherwise
+ * read and write the result once more. It may be left out altogether. lib/graph/fuse.c puts it there.
  */
 #ifndef LAM_DEVICE_OP_H
 #define LAM_DEVICE_OP_H
@@ -27,12 +30,12 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  *
  * op                  inputs -> outputs; attributes
  *
- * CONV                x [N,C,H,W], w [O,C/g,kh,kw], bias [O] or none -> y [N,O,H',W']; attr.conv
- *                     H' = (H + 2 pad - dilation (kh - 1) - 1) / stride + 1. conv.relu: y = max(y, 0).
- * CONV_BWD_DATA       dy, w -> dx; attr.conv (relu ignored)
+ * CONV                x [N,C,H,W], w [O,C/g,kh,kw], bias [O] or none, z -> y [N,O,H',W']; attr.conv
+ *                     H' = (H + 2 pad - dilation (kh - 1) - 1) / stride + 1. conv.relu: y = max(y, 0), z added before.
+ * CONV_BWD_DATA       dy, w, z -> dx; attr.conv (relu ignored)
  * CONV_BWD_WEIGHTS    x, dy -> dw (sum), dbias (sum) or none; attr.conv
  *
- * LINEAR              x [N,...,I], w [O,I], bias [O] or none -> y [N,...,O]
+ * LINEAR              x [N,...,I], w [O,I], bias [O] or none, z -> y [N,...,O]
  * LINEAR_BWD_DATA     dy, w -> dx
  * LINEAR_BWD_WEIGHTS  x, dy -> dw (sum), dbias (sum) or none
  *
@@ -49,10 +52,10 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * BN_BWD_APPLY        dy, x, mean, inv_std, gamma, beta, dgamma, dbeta -> dx
  *                     dx = gamma inv_std (g - dbeta / M - xhat dgamma / M), M = bn.count = N H W of the whole batch.
  * LAYER_NORM          x [N,...,D], gamma [D], beta [D] -> y, mean [N,...] f32, inv_std [N,...] f32; attr.bn.eps
- * LAYER_NORM_BWD      dy, x, mean, inv_std, gamma -> dx or none, dgamma (sum), dbeta (sum)
+ * LAYER_NORM_BWD      dy, x, mean, inv_std, gamma, z -> dx or none (then no z), dgamma (sum), dbeta (sum)
  *
  * RELU                x -> y
- * RELU_BWD            dy, y -> dx = dy where y > 0, else 0
+ * RELU_BWD            dy, y, z -> dx = dy + z where y > 0, else 0
  * GELU                x -> y = x Phi(x), by erf
  * GELU_BWD            dy, x -> dx
  * SIGMOID             x -> y = 1 / (1 + e^-x)
@@ -61,7 +64,7 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * SCALE               x -> attr.scale.factor x
  * MIX                 a, b (same shape), s [1] -> y = s a + (2 - s) b
  * MIX_BWD             dy, a, b, s -> da or none, db or none, ds (sum): da = s dy, db = (2 - s) dy, ds = sum dy (a - b)
- * CHANNEL_SCALE       x [N,C,H,W], s [N,C] plain, of x's type -> y = s x (channel attention)
+ * CHANNEL_SCALE       x [N,C,H,W], s [N,C] plain, of x's type, z -> y = s x (channel attention)
  * CHANNEL_SCALE_BWD   dy, x, s -> dx or none = s dy, ds [N,C] or none = sum over H, W of dy x
  * CAST                x -> y, other dtype (f32, bf16; u8 to f32 or bf16 as 0..255)
  * NORMALIZE           x [N,C,H,W] u8, C <= 4 -> y f32 or bf16 = (x / 255 - mean[c]) / deviation[c], each step rounded to f32;
@@ -295,6 +298,13 @@ struct lam_op {
     int inputs, outputs; /* operands counted, absent ones included */
     struct lam_operand in[LAM_MAX_INPUTS], out[LAM_MAX_OUTPUTS];
 };
+
+/* Which input of an op of this kind is its addend; -1: it takes none. */
+int lam_op_addend(enum lam_op_kind kind);
+static inline bool lam_op_has_addend(const struct lam_op *op) {
+    int addend = lam_op_addend(op->kind);
+    return addend >= 0 && op->inputs > addend && op->in[addend].present;
+}
 
 /* FLOPs of the op over the whole batch, a multiply-add counted as two; 0 for ops that are bound by memory. */
 double lam_op_flops(const struct lam_op *op);

@@ -85,14 +85,21 @@ static void weights_backward(struct backward *b, const struct node *node, enum l
     accumulate(b, 2, out[1]);
 }
 
+static void addend_backward(struct backward *b, const struct node *node, lam_value dy) {
+    int addend = lam_op_addend(node->op.kind);
+    if (node->op.inputs > addend) accumulate(b, addend, dy);
+}
+
 static void conv_rule(struct backward *b, const struct node *node, lam_value dy) {
     if (node->op.attr.conv.relu) dy = relu_backward(b, dy, node->out[0]);
+    addend_backward(b, node, dy);
     weights_backward(b, node, LAM_OP_CONV_BWD_WEIGHTS, dy);
     lam_value in[] = {dy, node->in[1]};
     to_input(b, 0, LAM_OP_CONV_BWD_DATA, &node->op.attr, in, 2);
 }
 
 static void linear_rule(struct backward *b, const struct node *node, lam_value dy) {
+    addend_backward(b, node, dy);
     weights_backward(b, node, LAM_OP_LINEAR_BWD_WEIGHTS, dy);
     lam_value in[] = {dy, node->in[1]};
     to_input(b, 0, LAM_OP_LINEAR_BWD_DATA, &node->op.attr, in, 2);
@@ -146,6 +153,7 @@ static void sigmoid_rule(struct backward *b, const struct node *node, lam_value 
 }
 
 static void channel_scale_rule(struct backward *b, const struct node *node, lam_value dy) {
+    addend_backward(b, node, dy);
     lam_value in[] = {dy, node->in[0], node->in[1]}, out[] = {fresh(b, 0), fresh(b, 1)};
     if (out[0] == LAM_NO_VALUE && out[1] == LAM_NO_VALUE) return;
     emit(b, LAM_OP_CHANNEL_SCALE_BWD, NULL, in, 3, out, 2);
@@ -354,7 +362,8 @@ static lam_status differentiate(struct backward *b, const struct lam_graph_part 
     walk(b, node_count);
     place_gradients(b, value_count);
     for (int i = 0; i < part->inputs; i++) part->dx[i] = b->grad[lam_graph_root(g, part->x[i])];
-    return lam_graph_status(g);
+    LAM_TRY(lam_graph_status(g));
+    return lam_graph_fuse_gradients(g, part->dx, part->inputs);
 }
 
 static bool any_bad(const struct lam_graph *g, const lam_value *values, int count) {

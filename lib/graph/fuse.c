@@ -1,11 +1,16 @@
-/* Forward fusion: chains that are one pass over memory become one op.
+/* Fusion: chains that are one pass over memory become one op.
  *
- *     batch norm -> ReLU               BN_APPLY with relu
- *     batch norm -> add [-> ReLU]      BN_APPLY with skip [and relu]
- *     conv -> ReLU                     CONV with relu
+ *     batch norm -> ReLU                          BN_APPLY with relu
+ *     batch norm -> add [-> ReLU]                 BN_APPLY with skip [and relu]
+ *     conv [-> add] [-> ReLU]                     CONV with an addend [and relu]
+ *     linear, channel scale -> add                these with an addend
  *
- * Runs once, before differentiation, so that the backward rules see the fused ops. A value is fused away only
- * if nothing else reads it.
+ * These run once, before differentiation, so that the backward rules see the fused ops; behind it, of gradients that meet:
+ *
+ *     a convolution's or layer norm's -> add      CONV_BWD_DATA, LAYER_NORM_BWD with an addend
+ *     add -> ReLU's gradient                      RELU_BWD with an addend
+ *
+ * A value is fused away only if nothing else reads it.
  */
 #include <stdlib.h>
 
@@ -43,6 +48,38 @@ static bool fuse_add(struct lam_graph *g, const int *uses, struct node *add, int
     return true;
 }
 
+/* ADD whose operand `side` is made by an op that takes an addend: becomes that op, in ADD's place. */
+static bool fuse_addend(struct lam_graph *g, const int *uses, struct node *add, int side) {
+    struct node *maker = sole_producer(g, uses, add->in[side]);
+    int addend = maker ? lam_op_addend(maker->op.kind) : -1;
+    if (addend < 0 || maker->op.kind == LAM_OP_RELU_BWD || maker->op.inputs > addend || add->stops[side])
+        return false;
+    if (maker->op.kind == LAM_OP_CONV && maker->op.attr.conv.relu) return false;
+    if (!lam_graph_value(g, add->out[0])->batched) return false;
+    lam_value out = add->out[0], other = add->in[1 - side];
+    bool stops = add->stops[1 - side];
+    struct node fused = *maker;
+    fused.op.inputs = addend + 1;
+    fused.in[addend] = other;
+    fused.stops[addend] = stops;
+    *add = fused;
+    set_output(g, add, out);
+    for (int i = 1; i < fused.op.outputs; i++)
+        if (fused.out[i] != LAM_NO_VALUE) g->values[fused.out[i]].producer = (int)(add - g->nodes);
+    maker->dead = true;
+    return true;
+}
+
+/* RELU_BWD of a sum: adds it itself. */
+static void fuse_sum_below(struct lam_graph *g, const int *uses, struct node *mask) {
+    struct node *add = sole_producer(g, uses, mask->in[0]);
+    if (!add || add->op.kind != LAM_OP_ADD || mask->op.inputs > 2) return;
+    mask->op.inputs = 3;
+    mask->in[0] = add->in[0];
+    mask->in[2] = add->in[1];
+    add->dead = true;
+}
+
 static bool fuse_relu(struct lam_graph *g, const int *uses, struct node *relu) {
     struct node *producer = sole_producer(g, uses, relu->in[0]);
     if (!producer || relu->stops[0]) return false;
@@ -65,10 +102,41 @@ lam_status lam_graph_fuse(struct lam_graph *g) {
     for (int n = 0; n < g->node_count; n++) {
         struct node *node = &g->nodes[n];
         if (node->dead) continue;
-        if (node->op.kind == LAM_OP_ADD && !fuse_add(g, uses, node, 0)) fuse_add(g, uses, node, 1);
+        if (node->op.kind == LAM_OP_ADD && !fuse_add(g, uses, node, 0) && !fuse_add(g, uses, node, 1) &&
+            !fuse_addend(g, uses, node, 0))
+            fuse_addend(g, uses, node, 1);
         if (node->op.kind == LAM_OP_RELU) fuse_relu(g, uses, node);
     }
     free(uses);
     g->fused = true;
+    return LAM_OK;
+}
+
+/* An op that moves into its sum's place makes its other results later: nothing in between may read them. */
+static bool can_move(const struct node *maker, const struct node *place) {
+    for (const struct node *between = maker + 1; between < place; between++)
+        for (int i = 0; !between->dead && i < between->op.inputs; i++)
+            for (int o = 0; o < maker->op.outputs; o++)
+                if (between->in[i] != LAM_NO_VALUE && between->in[i] == maker->out[o]) return false;
+    return true;
+}
+
+lam_status lam_graph_fuse_gradients(struct lam_graph *g, const lam_value *kept, int count) {
+    int *uses = lam_graph_uses(g);
+    if (!uses) return lam_no_memory();
+    for (int i = 0; i < count; i++)
+        if (kept[i] != LAM_NO_VALUE) uses[kept[i]]++;
+    for (int n = 0; n < g->node_count; n++) /* first: not every device's convolutions add on their way */
+        if (!g->nodes[n].dead && g->nodes[n].op.kind == LAM_OP_RELU_BWD)
+            fuse_sum_below(g, uses, &g->nodes[n]);
+    for (int n = 0; n < g->node_count; n++) {
+        struct node *node = &g->nodes[n];
+        if (node->dead || !node->backward) continue;
+        for (int side = 0; side < 2 && node->op.kind == LAM_OP_ADD; side++) {
+            const struct node *maker = sole_producer(g, uses, node->in[side]);
+            if (maker && can_move(maker, node)) fuse_addend(g, uses, node, side);
+        }
+    }
+    free(uses);
     return LAM_OK;
 }

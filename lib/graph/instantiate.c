@@ -245,14 +245,28 @@ static size_t aligned(size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-/* The earlier step of the segment that makes the form of input `i` that step `s` needs; -1: none. Where several
- * convolutions of a segment share weights, the first prepares them for all. */
+/* In front of its segment. Where the whole batch is taken at once, parameters are prepared together when the part of the
+ * program begins, since there a launch costs more than the memory that they hold from then on. */
+static void find_prepare_stage(const struct lam_program *p, struct step *step) {
+    step->prepares_computed = false;
+    for (int i = 0; i < step->node.op.inputs; i++) {
+        if (!step->batched || !step->kernel->prepared_bytes[i]) continue;
+        enum value_kind kind = p->values[step->node.in[i]].value.kind;
+        step->prepares_computed |= kind == VALUE_COMPUTED || kind == VALUE_GRADIENT;
+    }
+    bool early = p->backend->whole_batch && !step->prepares_computed;
+    int part = p->split && step->when >= p->forward_segments ? p->forward_segments : 0;
+    step->prepare_stage = early ? part : step->when;
+}
+
+/* The earlier step that makes the form of input `i` that step `s` needs, in the same stage; -1: none. Where several
+ * convolutions share weights, and where one and its gradient do, the first prepares them for all. */
 static int find_preparer(const struct lam_program *p, int s, int i) {
     const struct step *step = &p->steps[s];
     if (!step->kernel->prepared_form[i]) return -1;
-    for (int other = p->segments[step->when].begin; other < s; other++) {
+    for (int other = p->segments[step->prepare_stage].begin; other < s; other++) {
         const struct step *earlier = &p->steps[other];
-        if (earlier->node.in[i] == step->node.in[i] &&
+        if (earlier->prepare_stage == step->prepare_stage && earlier->node.in[i] == step->node.in[i] &&
             earlier->kernel->prepared_form[i] == step->kernel->prepared_form[i] &&
             earlier->kernel->prepared_bytes[i] == step->kernel->prepared_bytes[i])
             return other;
@@ -262,26 +276,34 @@ static int find_preparer(const struct lam_program *p, int s, int i) {
 
 /* Repacked weights and partial sums. An item's owner is (step, input) or (step, -1) for the partials. */
 static lam_status plan_workspace(struct lam_program *p) {
-    struct plan_item *items = calloc((size_t)p->step_count * (LAM_MAX_INPUTS + 1) + 1, sizeof *items);
-    int *of = malloc(sizeof *of * ((size_t)p->step_count * (LAM_MAX_INPUTS + 1) + 1));
-    if (!items || !of) {
+    const size_t most = (size_t)p->step_count * (LAM_MAX_INPUTS + 1) + 1;
+    struct plan_item *items = calloc(most, sizeof *items);
+    int *of = malloc(sizeof *of * most), *item_of = malloc(sizeof *item_of * most); /* owners; their items */
+    if (!items || !of || !item_of) {
         free(items);
         free(of);
+        free(item_of);
         return lam_no_memory();
     }
     int count = 0;
     for (int s = 0; s < p->step_count; s++) {
         struct step *step = &p->steps[s];
         const struct lam_kernel *kernel = step->kernel;
+        find_prepare_stage(p, step);
         for (int i = 0; i < step->node.op.inputs; i++) {
             step->prepared[i] = (struct place){.kind = PLACE_ABSENT};
             step->preparer[i] = -1;
             if (!step->batched || !kernel->prepared_bytes[i]) continue;
             step->preparer[i] = find_preparer(p, s, i);
-            if (step->preparer[i] >= 0) continue;
+            if (step->preparer[i] >= 0) {
+                items[item_of[step->preparer[i] * (LAM_MAX_INPUTS + 1) + i]].end = 2 * step->when + 1;
+                continue;
+            }
             of[count] = s * (LAM_MAX_INPUTS + 1) + i;
-            items[count++] = (struct plan_item){
-                .bytes = kernel->prepared_bytes[i], .begin = 2 * step->when, .end = 2 * step->when + 1};
+            item_of[of[count]] = count;
+            items[count++] = (struct plan_item){.bytes = kernel->prepared_bytes[i],
+                                                .begin = 2 * step->prepare_stage,
+                                                .end = 2 * step->when + 1};
         }
         if (!step->batched || !kernel->partial_bytes) continue;
         step->first_partial_is_output = kernel->partial_is_output;
@@ -306,6 +328,7 @@ static lam_status plan_workspace(struct lam_program *p) {
                 p->steps[s].prepared[i] = p->steps[p->steps[s].preparer[i]].prepared[i];
     free(items);
     free(of);
+    free(item_of);
     return LAM_OK;
 }
 

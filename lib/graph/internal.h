@@ -100,7 +100,10 @@ lam_status lam_params_draw(const struct lam_params *params, struct lam_device *d
 
 /* ---- passes ---- */
 
-lam_status lam_graph_fuse(struct lam_graph *graph); /* fuse.c; done once, before differentiation */
+/* fuse.c: each done once, before and behind differentiation. */
+lam_status lam_graph_fuse(struct lam_graph *graph);
+/* `kept`: gradients that are read from outside. */
+lam_status lam_graph_fuse_gradients(struct lam_graph *graph, const lam_value *kept, int count);
 
 /* ---- memory planning (plan.c) ---- */
 

@@ -57,7 +57,9 @@ struct step {
     size_t partial_offset;   /* in the workspace buffer, one after another per lane */
     bool first_partial_is_output;
     struct place prepared[LAM_MAX_INPUTS]; /* kind ABSENT: input is used as it is */
-    int preparer[LAM_MAX_INPUTS]; /* the earlier step of the segment that makes this form; -1: this one */
+    int preparer[LAM_MAX_INPUTS]; /* the earlier step that makes this form in the same stage; -1: this one */
+    int prepare_stage;
+    bool prepares_computed; /* what is prepared comes from an op of this run: it has to wait for that */
 
     /* made by resolve: addresses for lane 0, sample 0 */
     const char *in[LAM_MAX_INPUTS];

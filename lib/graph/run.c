@@ -129,17 +129,6 @@ static void run_unbatched(struct lam_program *p, struct step *step) {
     step->kernel->run(step->kernel, &args);
 }
 
-static bool computed_here(const struct lam_program *p, lam_value v) {
-    return p->values[v].value.kind == VALUE_COMPUTED || p->values[v].value.kind == VALUE_GRADIENT;
-}
-
-/* The prepared input of this step comes from an op, not from a parameter: it has to wait for that op. */
-static bool prepares_computed(const struct lam_program *p, const struct step *step) {
-    for (int i = 0; i < step->node.op.inputs; i++)
-        if (step->prepared[i].kind != PLACE_ABSENT && computed_here(p, step->node.in[i])) return true;
-    return false;
-}
-
 static bool has_prepared(const struct step *step) {
     for (int i = 0; i < step->node.op.inputs; i++)
         if (step->prepared[i].kind != PLACE_ABSENT) return true;
@@ -157,30 +146,38 @@ static bool fold_segment(struct lam_program *p, int t, int lane) {
     return work;
 }
 
-/* Prepares inputs of segment t that ops make (computed), or that were there before the run. */
-static bool prepare_segment(struct lam_program *p, int t, int lane, bool computed) {
-    bool work = false;
-    for (int s = p->segments[t].begin; s < p->segments[t].end; s++)
-        if (has_prepared(&p->steps[s]) && prepares_computed(p, &p->steps[s]) == computed) {
-            prepare(p, &p->steps[s], lane);
-            work = true;
-        }
+/* Does what stage t prepares: inputs that ops make (computed), or that were there before the run. */
+static bool prepare_stage(struct lam_program *p, int t, int lane, bool computed) {
+    bool work = false, all = p->backend->whole_batch && !computed; /* then it may be for any segment */
+    int end = p->segments[all ? p->segment_count - 1 : t].end;
+    for (int s = p->segments[t].begin; s < end; s++) {
+        struct step *step = &p->steps[s];
+        if (!has_prepared(step) || step->prepare_stage != t || step->prepares_computed != computed) continue;
+        prepare(p, step, lane);
+        work = true;
+    }
     return work;
+}
+
+static void together(const struct lam_program *p, void (*function)(struct lam_stream *stream)) {
+    if (function && !p->profile) function(lam_device_stream(p->device));
 }
 
 /* A part of a run begins with preparing for its first segment, and ends with folding its last one: the other part may
  * come much later. */
 static void run_stage(struct lam_program *p, int t, int lane) {
     bool begins = t == p->run_begin && t > 0, ends = t == p->run_end, work = false;
+    together(p, p->backend->together_begin);
     if (t > p->run_begin) work |= fold_segment(p, t - 1, lane);
-    if (!ends) work |= prepare_segment(p, t, lane, false);
+    if (!ends) work |= prepare_stage(p, t, lane, false);
+    together(p, p->backend->together_end);
     if (work) p->backend->lane_barrier(p->handle, lane);
     if (!begins && p->stages[t].end > p->stages[t].begin) {
         for (int s = p->stages[t].begin; s < p->stages[t].end && lane == 0; s++)
             run_unbatched(p, &p->steps[s]);
         p->backend->lane_barrier(p->handle, lane);
     }
-    if (!ends && prepare_segment(p, t, lane, true)) p->backend->lane_barrier(p->handle, lane);
+    if (!ends && prepare_stage(p, t, lane, true)) p->backend->lane_barrier(p->handle, lane);
 }
 
 /* ---- segments ---- */

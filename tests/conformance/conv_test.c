@@ -37,8 +37,17 @@
         FOR_BOTH_DTYPES(op " n=2 c=32 h=7 w=7 o=32 k=3 p=1 g=2 bias"),                                       \
         op " n=2 c=12 h=6 w=7 o=24 k=3 p=1 g=3", op " n=5 c=40 h=7 w=7 o=40 k=3 p=1 g=40 bias relu"
 
-static const char *const forward[] = {GEOMETRIES("conv")};
-static const char *const data[] = {GEOMETRIES("conv_bwd_data")};
+/* With an addend. */
+#define SUMS(op)                                                                                             \
+    FOR_BOTH_DTYPES(op " n=5 c=16 h=12 w=12 o=16 k=3 p=1 z"),                                                \
+        FOR_BOTH_DTYPES(op " n=2 c=32 h=7 w=9 o=32 k=3 p=1 bias relu z"),                                    \
+        FOR_BOTH_DTYPES(op " n=3 c=64 h=8 w=8 o=40 k=3 p=1 bias z measure"),                                 \
+        FOR_BOTH_DTYPES(op " n=3 c=16 h=9 w=7 o=17 k=1 bias z"),                                             \
+        FOR_BOTH_DTYPES(op " n=5 c=17 h=9 w=7 o=12 k=3 s=2 p=1 relu z"),                                     \
+        op " n=2 c=3 h=11 w=13 o=3 k=3 p=1 z", op " n=2 c=12 h=6 w=7 o=24 k=3 p=1 g=3 bias z"
+
+static const char *const forward[] = {GEOMETRIES("conv"), SUMS("conv")};
+static const char *const data[] = {GEOMETRIES("conv_bwd_data"), SUMS("conv_bwd_data")};
 static const char *const weights[] = {GEOMETRIES("conv_bwd_weights")};
 
 static void test_forward(void **state) {

@@ -24,7 +24,12 @@ static const char *const activations[] = {SHAPES("relu"),
                                           "sigmoid shape=5x64 offset=-60",
                                           "gelu shape=5x64 offset=8",
                                           "gelu shape=5x64 offset=-8 absolute=1e-6",
-                                          "relu shape=5x40x3x3 ties"};
+                                          "relu shape=5x40x3x3 ties",
+                                          FOR_BOTH_DTYPES("relu_bwd shape=5x16x7x7 z"),
+                                          FOR_BOTH_DTYPES("relu_bwd shape=2x17x5x3 z"),
+                                          FOR_BOTH_DTYPES("relu_bwd shape=8x65x48 z"),
+                                          "relu_bwd shape=3x1000 z",
+                                          "relu_bwd shape=1x1 z"};
 
 static const char *const sums[] = {
     SHAPES("add"),
@@ -44,9 +49,13 @@ static const char *const mixes[] = {SHAPES("mix"), SHAPES("mix_bwd"), "mix_bwd s
         FOR_BOTH_DTYPES(op " n=3 c=64 h=4 w=4"), op " n=1 c=1 h=1 w=1", op " n=5 c=3 h=9 w=9",               \
         op " n=8 c=40 h=1 w=1", op " n=2 c=12 h=6 w=5", FOR_BOTH_DTYPES(op " n=3 c=72 h=30 w=30")
 
-static const char *const channel_scales[] = {IMAGES("channel_scale"), IMAGES("channel_scale_bwd"),
+static const char *const channel_scales[] = {IMAGES("channel_scale"),
+                                             IMAGES("channel_scale_bwd"),
                                              "channel_scale_bwd n=5 c=17 h=7 w=7 nodx",
-                                             "channel_scale_bwd n=5 c=32 h=7 w=7 nods dtype=bf16"};
+                                             "channel_scale_bwd n=5 c=32 h=7 w=7 nods dtype=bf16",
+                                             FOR_BOTH_DTYPES("channel_scale n=3 c=64 h=4 w=4 z"),
+                                             FOR_BOTH_DTYPES("channel_scale n=2 c=17 h=5 w=3 z"),
+                                             "channel_scale n=5 c=3 h=9 w=9 z"};
 
 static const char *const casts[] = {
     "cast shape=5x17x4x4 from=f32 to=bf16", "cast shape=5x17x4x4 from=bf16 to=f32",

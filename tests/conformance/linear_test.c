@@ -18,7 +18,13 @@
         op " shape=2x3x5x7 o=11 bias", op " shape=3x17x3x5 o=11 bias", op " shape=5x130x31 o=33",            \
         FOR_BOTH_DTYPES(op " shape=3x4x255 o=257")
 
-static const char *const forward[] = {SHAPES("linear")};
+static const char *const forward[] = {
+    SHAPES("linear"),
+    FOR_BOTH_DTYPES("linear shape=5x65x192 o=192 bias z"),
+    FOR_BOTH_DTYPES("linear shape=3x17x48 o=64 z"),
+    "linear shape=5x40 o=1 bias z",
+    "linear shape=3x17x3x5 o=11 bias z",
+};
 static const char *const data[] = {SHAPES("linear_bwd_data")};
 static const char *const weights[] = {SHAPES("linear_bwd_weights")};
 

@@ -41,8 +41,13 @@ static const char *const bn_bwd_apply[] = {IMAGES("bn_bwd_apply", ""), IMAGES("b
 
 static const char *const layer_norm[] = {ROWS("layer_norm"), "layer_norm shape=5x9x64 offset=50",
                                          "layer_norm shape=5x1 eps=0.1"};
-static const char *const layer_norm_bwd[] = {ROWS("layer_norm_bwd"), "layer_norm_bwd shape=5x17x64 nodx",
-                                             "layer_norm_bwd shape=5x17x64 nodx dtype=bf16"};
+static const char *const layer_norm_bwd[] = {ROWS("layer_norm_bwd"),
+                                             "layer_norm_bwd shape=5x17x64 nodx",
+                                             "layer_norm_bwd shape=5x17x64 nodx dtype=bf16",
+                                             FOR_BOTH_DTYPES("layer_norm_bwd shape=5x65x192 z"),
+                                             FOR_BOTH_DTYPES("layer_norm_bwd shape=3x7x33 z"),
+                                             FOR_BOTH_DTYPES("layer_norm_bwd shape=3x40x1280 z"),
+                                             "layer_norm_bwd shape=4x13x8x64 z"};
 
 static void test_bn_stats(void **state) {
     SUITE_RUN(state, bn_stats);

@@ -471,6 +471,14 @@ static void build_iou_targets(struct words *w, struct lam_op *op, enum lam_dtype
     output(op, batched(LAM_F32, LAM_SHAPE(n, a, classes)));
 }
 
+/* "z": an addend like output 0. */
+static void add_addend(struct words *w, struct lam_op *op) {
+    int addend = lam_op_addend(op->kind);
+    if (addend < 0 || !flag(w, "z")) return;
+    while (op->inputs < addend) input(op, (struct lam_operand){.present = false});
+    input(op, op->out[0]);
+}
+
 typedef void (*build_fn)(struct words *w, struct lam_op *op, enum lam_dtype dtype);
 
 static const build_fn builders[LAM_OP_COUNT] = {
@@ -552,6 +560,7 @@ lam_status op_from_text(const char *text, struct op_case *result) {
     memset(result, 0, sizeof *result);
     result->op.kind = kind;
     builders[kind](&w, &result->op, dtype_word(&w, "dtype"));
+    if (!w.bad) add_addend(&w, &result->op);
     result->offset = real(&w, "offset", 0);
     result->absolute = real(&w, "absolute", 1e-30); /* below that f32 underflows */
     result->ties = flag(&w, "ties");

@@ -50,6 +50,10 @@ static inline int64_t reference_at(struct reference_image i, int64_t n, int64_t 
 static inline int64_t reference_count(const struct lam_operand *operand) {
     return lam_shape_count(operand->desc.shape);
 }
+/* Element i of the addend, 0 without one. */
+static inline double reference_addend(const struct lam_op *op, const double *const *in, int64_t i) {
+    return lam_op_has_addend(op) ? in[lam_op_addend(op->kind)][i] : 0;
+}
 /* Elements of one sample. */
 static inline int64_t reference_row(const struct lam_operand *operand) {
     return reference_count(operand) / operand->desc.shape.dim[0];

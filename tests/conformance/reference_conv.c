@@ -60,7 +60,8 @@ static void conv(const struct lam_op *op, const struct lam_run *run, const doubl
                         reference_image(&op->out[0])};
     int64_t count = reference_count(&op->out[0]), area = taps.y.h * taps.y.w;
     double *y = out[0];
-    for (int64_t i = 0; i < count; i++) y[i] = in[2] ? in[2][i / area % taps.y.c] : 0;
+    for (int64_t i = 0; i < count; i++)
+        y[i] = (in[2] ? in[2][i / area % taps.y.c] : 0) + reference_addend(op, in, i);
     for_each_tap(&taps, unconst(in[0]), unconst(in[1]), y, tap_forward);
     for (int64_t i = 0; i < count; i++)
         if (op->attr.conv.relu && y[i] < 0) y[i] = 0;
@@ -71,7 +72,8 @@ static void conv_bwd_data(const struct lam_op *op, const struct lam_run *run, co
     (void)run;
     struct taps taps = {&op->attr.conv, reference_image(&op->out[0]), reference_image(&op->in[1]),
                         reference_image(&op->in[0])};
-    zero(out[0], reference_count(&op->out[0]));
+    for (int64_t i = 0, count = reference_count(&op->out[0]); i < count; i++)
+        out[0][i] = reference_addend(op, in, i);
     for_each_tap(&taps, out[0], unconst(in[1]), unconst(in[0]), tap_data);
 }
 
@@ -95,7 +97,7 @@ static void linear(const struct lam_op *op, const struct lam_run *run, const dou
     int64_t rows = reference_count(&op->in[0]) / inputs;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t o = 0; o < outputs; o++) {
-            double sum = in[2] ? in[2][o] : 0;
+            double sum = (in[2] ? in[2][o] : 0) + reference_addend(op, in, r * outputs + o);
             for (int64_t i = 0; i < inputs; i++) sum += in[0][r * inputs + i] * in[1][o * inputs + i];
             out[0][r * outputs + o] = sum;
         }

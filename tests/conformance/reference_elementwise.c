@@ -17,7 +17,7 @@ static void relu(const struct lam_op *op, const struct lam_run *run, const doubl
 static void relu_bwd(const struct lam_op *op, const struct lam_run *run, const double *const *in,
                      double *const *out) {
     (void)run;
-    FOR_EACH_ELEMENT(i) out[0][i] = in[1][i] > 0 ? in[0][i] : 0;
+    FOR_EACH_ELEMENT(i) out[0][i] = in[1][i] > 0 ? in[0][i] + reference_addend(op, in, i) : 0;
 }
 
 static double normal_cdf(double x) {
@@ -56,7 +56,8 @@ static void channel_scale(const struct lam_op *op, const struct lam_run *run, co
                           double *const *out) {
     (void)run;
     struct reference_image image = reference_image(&op->in[0]);
-    FOR_EACH_ELEMENT(i) out[0][i] = in[1][i / (image.h * image.w)] * in[0][i];
+    FOR_EACH_ELEMENT(i)
+    out[0][i] = in[1][i / (image.h * image.w)] * in[0][i] + reference_addend(op, in, i);
 }
 
 static void channel_scale_bwd(const struct lam_op *op, const struct lam_run *run, const double *const *in,

@@ -130,7 +130,8 @@ static void layer_norm_bwd(const struct lam_op *op, const struct lam_run *run, c
         for (int64_t d = 0; d < width; d++) {
             int64_t i = r * width + d;
             double xhat = (x[i] - mean[r]) * inv_std[r];
-            out[0][i] = inv_std[r] * (dy[i] * gamma[d] - mean_g - xhat * mean_g_xhat);
+            out[0][i] =
+                inv_std[r] * (dy[i] * gamma[d] - mean_g - xhat * mean_g_xhat) + reference_addend(op, in, i);
         }
     }
 }

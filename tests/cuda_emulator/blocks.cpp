@@ -24,8 +24,9 @@ constinit thread_local const thread *running;
 
 namespace {
 
-enum wait_kind { NOT, BARRIER, SHUFFLE, BALLOT, SYNC_WARP };
-const char *const wait_names[] = {"nothing", "__syncthreads", "a shuffle", "a ballot", "__syncwarp"};
+enum wait_kind { NOT, BARRIER, SHUFFLE, BALLOT, SYNC_WARP, GATHER };
+const char *const wait_names[] = {"nothing",  "__syncthreads", "a shuffle",
+                                  "a ballot", "__syncwarp",    "a product"};
 
 /* What a thread waits for; of a warp function, also what it brings and gets. */
 struct waiting {
@@ -263,6 +264,10 @@ void block_runner::expect_agreement(int first, unsigned mask, const block_thread
 void block_runner::deliver(int first, unsigned mask, const block_thread &to) {
     const waiting &w = to.wait;
     if (w.kind == SHUFFLE) memcpy(w.theirs, threads[first + w.source]->wait.mine, w.bytes);
+    if (w.kind == GATHER)
+        for (int lane = 0; lane < WARP_THREADS; lane++)
+            memcpy(static_cast<char *>(w.theirs) + (size_t)lane * w.bytes, threads[first + lane]->wait.mine,
+                   w.bytes);
     if (w.kind != BALLOT) return;
     unsigned votes = 0;
     for (int lane = 0; lane < WARP_THREADS; lane++)
@@ -373,6 +378,10 @@ unsigned ballot(unsigned mask, bool predicate, place where) {
     unsigned votes = 0;
     runner->warp({BALLOT, where, mask, &predicate, &votes, sizeof votes, 0});
     return votes;
+}
+
+void gather(const void *mine, void *all, size_t bytes, place where) {
+    runner->warp({GATHER, where, 0xFFFFFFFFu, mine, all, bytes, 0});
 }
 
 void sync_warp(unsigned mask, place where) {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <initializer_list>
 #include <type_traits>
+#include <vector>
 
 #include <cuda_runtime_api.h>
 
@@ -53,6 +54,8 @@ void sync_threads(place where);
 void exchange(unsigned mask, const void *mine, void *theirs, size_t bytes, int source, place where);
 unsigned ballot(unsigned mask, bool predicate, place where);
 void sync_warp(unsigned mask, place where);
+/* All 32 lanes come, with `bytes` bytes each; each gets those of all. */
+void gather(const void *mine, void *all, size_t bytes, place where);
 
 struct launch_request {
     const char *name;
@@ -62,20 +65,23 @@ struct launch_request {
     cudaStream_t stream;
 };
 /* `body` runs one thread. The pointers are the kernel's arguments that point: they must point to memory of the device. */
-cudaError_t submit(const launch_request &request, std::initializer_list<const void *> pointers,
+cudaError_t submit(const launch_request &request, const std::vector<const void *> &pointers,
                    std::function<void()> body);
 
-template <typename T> const void *pointer_of(T value) {
+/* Of an argument: itself, or those that its member each_pointer tells. */
+template <typename T> void add_pointers(const T &value, std::vector<const void *> &pointers) {
     if constexpr (std::is_pointer_v<T>)
-        return (const void *)value;
-    else
-        return nullptr;
+        pointers.push_back((const void *)value);
+    else if constexpr (requires { value.each_pointer([](const void *) {}); })
+        value.each_pointer([&](const void *pointer) { pointers.push_back(pointer); });
 }
 
 template <typename... P>
 cudaError_t launch(const char *name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
                    cudaStream_t stream, P... arguments) {
-    return submit({name, (const void *)kernel, grid, block, shared_bytes, stream}, {pointer_of(arguments)...},
+    std::vector<const void *> pointers;
+    (add_pointers(arguments, pointers), ...);
+    return submit({name, (const void *)kernel, grid, block, shared_bytes, stream}, pointers,
                   [=] { kernel(arguments...); });
 }
 
@@ -140,6 +146,43 @@ template <typename T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, EMULATOR_PLACE) {
     int l = emulator::lane(), source = l - (int)delta;
     return emulator::shuffle(mask, value, source >= l / width * width ? source : l, {file, line});
+}
+
+/* ---- tensor cores ---- */
+
+namespace emulator {
+
+struct tensor_factors {
+    unsigned a[4], b[2];
+};
+/* The left or the right bf16 of a register. */
+inline float half_of(unsigned pair, int right) {
+    unsigned bits = right ? pair & 0xFFFF0000u : pair << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+} // namespace emulator
+
+/* mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32; which lane holds what is said in kernels/cuda/tensor_core.cuh, from the
+ * PTX ISA. Each lane gets its four of D from what all lanes hold of A and B. */
+inline void multiply_add_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],
+                                  EMULATOR_PLACE) {
+    emulator::tensor_factors mine, all[32];
+    memcpy(mine.a, a, sizeof mine.a);
+    memcpy(mine.b, b, sizeof mine.b);
+    emulator::gather(&mine, all, sizeof mine, {file, line});
+    const int lane = emulator::lane();
+    for (int e = 0; e < 4; e++) {
+        const int row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        for (int k = 0; k < 16; k++) {
+            const emulator::tensor_factors &of_a = all[row % 8 * 4 + k % 8 / 2];
+            const emulator::tensor_factors &of_b = all[column * 4 + k % 8 / 2];
+            d[e] += emulator::half_of(of_a.a[row / 8 + k / 8 * 2], k % 2) *
+                    emulator::half_of(of_b.b[k / 8], k % 2);
+        }
+    }
 }
 
 /* ---- arithmetic ---- */

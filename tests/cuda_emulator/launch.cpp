@@ -43,7 +43,7 @@ void expect_limits(const launch_request &r) {
 }
 
 std::vector<allocation *> used_memory(const launch_request &r, int device,
-                                      std::initializer_list<const void *> pointers) {
+                                      const std::vector<const void *> &pointers) {
     std::vector<allocation *> uses;
     int argument = 0;
     for (const void *pointer : pointers) {
@@ -53,7 +53,7 @@ std::vector<allocation *> used_memory(const launch_request &r, int device,
     return uses;
 }
 
-cudaError_t launch(const launch_request &r, std::initializer_list<const void *> pointers, function body) {
+cudaError_t launch(const launch_request &r, const std::vector<const void *> &pointers, function body) {
     stream *s = expect_stream(r.stream, r.name);
     if (s->device != current_device())
         fail("kernel '%s': the stream is of device %d, the current device is %d", r.name, s->device,
@@ -75,7 +75,7 @@ cudaError_t allow_shared(const void *kernel, cudaFuncAttribute attribute, int va
 
 } // namespace
 
-cudaError_t submit(const launch_request &request, std::initializer_list<const void *> pointers,
+cudaError_t submit(const launch_request &request, const std::vector<const void *> &pointers,
                    std::function<void()> body) {
     return call(entry::cudaLaunchKernel, [&] { return launch(request, pointers, std::move(body)); });
 }

@@ -37,6 +37,15 @@ static int count(const struct lam_graph *g, enum lam_op_kind kind) {
     return n;
 }
 
+static int with_addend(const struct lam_graph *g, enum lam_op_kind kind) {
+    int n = 0;
+    for (int i = 0; i < g->node_count; i++)
+        n += !g->nodes[i].dead && g->nodes[i].op.kind == kind &&
+             g->nodes[i].op.inputs > lam_op_addend(kind) &&
+             g->nodes[i].in[lam_op_addend(kind)] != LAM_NO_VALUE;
+    return n;
+}
+
 static lam_value image(struct lam_graph *g) {
     return lam_graph_input(g, "image", LAM_F32, LAM_SHAPE(4, 3, 8, 8));
 }
@@ -70,7 +79,54 @@ static void test_residual_network_is_fused(void **state) {
     assert_int_equal(count(f.g, LAM_OP_CONV_BWD_WEIGHTS), 3);
     assert_int_equal(count(f.g, LAM_OP_CONV_BWD_DATA), 2); /* none for the image */
     assert_int_equal(count(f.g, LAM_OP_RELU_BWD), 1); /* only behind the skip; others are in batch norm */
-    assert_int_equal(count(f.g, LAM_OP_ADD), 1);      /* two gradients meet at the skip */
+    assert_int_equal(count(f.g, LAM_OP_ADD), 0);      /* the gradients that meet at the skip: an addend */
+    assert_int_equal(with_addend(f.g, LAM_OP_CONV_BWD_DATA), 1);
+    drop(&f);
+}
+
+/* conv -> add, add's gradient beside that of a mask, linear -> add, layer norm's gradient -> add, channel scale -> add. */
+static void test_sums_become_addends(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    struct lam_conv_spec three = {.out = 3, .kernel = 3, .pad = 1, .bias = true};
+    lam_value x = lam_conv(f.g, image(f.g), "stem", three);
+    lam_value y = lam_conv(f.g, lam_relu(f.g, lam_conv(f.g, x, "a", three)), "b", three);
+    y = lam_channel_scale(f.g, y, lam_global_avg_pool(f.g, y));
+    x = lam_relu(f.g, lam_add(f.g, x, y));
+    x = lam_add(f.g, lam_conv(f.g, x, "c", three), x);
+    x = lam_reshape(f.g, x, LAM_SHAPE(4, 8, 24));
+    y = lam_linear(f.g, lam_layer_norm(f.g, x, "norm", 1e-6f), "d", (struct lam_linear_spec){.out = 24});
+    x = lam_add(f.g, x, y);
+    lam_value loss = lam_l1_loss(f.g, x, lam_graph_input(f.g, "t", LAM_F32, LAM_SHAPE(4, 8, 24)));
+    lam_graph_output(f.g, "loss", loss);
+    assert_int_equal(lam_graph_backward(f.g, loss), LAM_OK);
+    assert_int_equal(with_addend(f.g, LAM_OP_CHANNEL_SCALE), 1);
+    assert_int_equal(with_addend(f.g, LAM_OP_CONV), 1);
+    assert_int_equal(with_addend(f.g, LAM_OP_LINEAR), 1);
+    assert_int_equal(with_addend(f.g, LAM_OP_LAYER_NORM_BWD), 1);
+    assert_int_equal(with_addend(f.g, LAM_OP_RELU_BWD), 1);      /* behind the first skip */
+    assert_int_equal(with_addend(f.g, LAM_OP_CONV_BWD_DATA), 1); /* at the stem */
+    assert_int_equal(count(f.g, LAM_OP_ADD), 1);                 /* of two gradients of a gate's x */
+    drop(&f);
+}
+
+/* A sum that somebody else reads stays, and so does a gradient that goes out. */
+static void test_sums_that_are_wanted_stay(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    struct lam_conv_spec three = {.out = 3, .kernel = 3, .pad = 1};
+    lam_value x = lam_relu(f.g, image(f.g)), y = lam_conv(f.g, x, "a", three);
+    lam_value twice = lam_add(f.g, lam_add(f.g, y, x), y); /* y is read twice: no convolution adds */
+    lam_value out = lam_relu(f.g, twice), dy = lam_graph_input(f.g, "dy", LAM_F32, LAM_SHAPE(4, 3, 8, 8));
+    lam_graph_want_gradient(f.g, x);
+    lam_value dx;
+    struct lam_graph_part part = {
+        .loss = LAM_NO_VALUE, .y = &out, .dy = &dy, .outputs = 1, .x = &x, .dx = &dx, .inputs = 1};
+    assert_int_equal(lam_graph_backward_part(f.g, &part), LAM_OK);
+    assert_int_equal(with_addend(f.g, LAM_OP_CONV), 0);
+    assert_int_equal(count(f.g, LAM_OP_ADD), 3); /* both, and that of dy with itself */
+    assert_int_equal(with_addend(f.g, LAM_OP_CONV_BWD_DATA), 1);
+    assert_int_not_equal(dx, LAM_NO_VALUE);
     drop(&f);
 }
 
@@ -420,6 +476,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_residual_network_is_fused),
         cmocka_unit_test(test_a_value_read_twice_is_not_fused_away),
+        cmocka_unit_test(test_sums_become_addends),
+        cmocka_unit_test(test_sums_that_are_wanted_stay),
         cmocka_unit_test(test_names_follow_scopes),
         cmocka_unit_test(test_detach_stops_the_gradient),
         cmocka_unit_test(test_weights_of_losses_are_folded_into_their_scale),
