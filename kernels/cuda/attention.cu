@@ -14,39 +14,20 @@
  * It has no atomics: blocks that hold a tile of queries make dq, and blocks that hold a tile of keys make dk and dv, each going
  * over the other kind. Both are one kernel, because dk comes from (k, v, q, dy) as dq does from (q, dy, k, v).
  *
+ * Here products are in f32, whatever the tensors are: for f32, and for bf16 where attention_tensor.cu does not apply.
+ *
  * A block has 16 x 8 threads. Thread (down, across) has rows down, down + 16, ... of the block's tile, against columns
  * across, across + 8, ... of the other tile, and four features at 4 across, 4 across + 32, ... So a row is the matter of 8
  * neighbours in one warp, and what they share by memory needs no barrier of the block. Everything in shared memory is f32; the
  * rows there are 4 elements longer than they have to be, and thus fall into different banks. */
 #include <cmath>
 
-#include "cuda/operands.cuh"
+#include "cuda/attention.cuh"
 #include "cuda/ops.h"
-
-#ifdef LAMINA_CUDA_EMULATOR
-#define UNROLL
-#else
-#define UNROLL _Pragma("unroll")
-#endif
 
 namespace {
 
 constexpr int DOWN = 16, ACROSS = 8, THREADS = DOWN * ACROSS, PAD = 4;
-
-#define LOG2_E 1.4426950408889634f
-#define LN_2   0.6931471805599453f
-
-struct heads {
-    int tokens, features, count, width; /* width: features / count, those of a head */
-    float scale;
-    bool by_four; /* four features are aligned together in all operands */
-};
-
-/* A head's rows in a tensor. */
-template <typename T> struct matrix {
-    T *at;
-    int stride;
-};
 
 __device__ int down() {
     return (int)threadIdx.x / ACROSS;
@@ -59,33 +40,8 @@ __device__ int warp_row() {
     return (int)threadIdx.x / WARP * ((int)WARP / ACROSS);
 }
 
-__device__ int at_most(int x, int most) {
-    return x < most ? x : most;
-}
 __device__ int up_to_four(int x) {
     return (x + TOGETHER - 1) / TOGETHER * TOGETHER;
-}
-
-/* ---- where things are ---- */
-
-/* Matrix `which` (q, k, v = 0, 1, 2) of head `head` of sample `sample`. */
-template <typename T>
-__device__ matrix<T> part_of(T *qkv, int which, int64_t sample, int head, const heads &h) {
-    return {qkv + sample * h.tokens * 3 * h.features + which * h.features + head * h.width, 3 * h.features};
-}
-template <typename T> __device__ matrix<T> head_of(T *y, int64_t sample, int head, const heads &h) {
-    return {y + sample * h.tokens * h.features + head * h.width, h.features};
-}
-
-/* The tile that a block holds; blocks are numbered (sample, head, tile). */
-struct held {
-    int64_t sample;
-    int head, first, rows;
-};
-__device__ held held_by_block(int tile, const heads &h) {
-    int tiles = (h.tokens + tile - 1) / tile, row = (int)blockIdx.x / tiles;
-    int first = ((int)blockIdx.x - row * tiles) * tile;
-    return {row / h.count, row % h.count, first, at_most(h.tokens - first, tile)};
 }
 
 /* ---- tiles ---- */
@@ -405,6 +361,11 @@ unsigned blocks_of(const heads &h, int tile, int count) {
 
 void forward_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const heads h = heads_for(of(kernel), {args->in[0], args->out[0]});
+    if (kernel->op.in[0].desc.dtype == LAM_BF16 &&
+        attention_fits_tensor_cores(args->stream, h, {args->in[0], args->out[0]})) {
+        attention_tensor(args, h);
+        return;
+    }
     with_forward_shape(h.width, [&](auto shape) {
         with_float_type(kernel->op.in[0].desc.dtype, [&](auto *type) {
             using T = std::remove_pointer_t<decltype(type)>;
@@ -427,12 +388,19 @@ void launch_backward(const struct lam_kernel_args *args, const heads &h, const T
 void backward_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const heads h = heads_for(of(kernel), {args->in[0], args->in[1], args->out[0]});
     const int64_t rows = (int64_t)args->count * h.tokens * h.count;
+    const bool tensor =
+        kernel->op.out[0].desc.dtype == LAM_BF16 &&
+        attention_fits_tensor_cores(args->stream, h, {args->in[0], args->in[1], args->out[0]});
     with_backward_shape(h.width, [&](auto shape) {
         with_float_type(kernel->op.out[0].desc.dtype, [&](auto *type) {
             using T = std::remove_pointer_t<decltype(type)>;
             lam_launch(args->stream, "attention_dots", attention_dots<T>,
                        lam_grid(args->stream, rows * WARP, THREADS), THREADS, 0, (const T *)args->in[0],
                        (const T *)args->in[2], (float *)args->workspace, rows, h);
+            if (tensor) {
+                attention_bwd_tensor(args, h, (const float *)args->workspace);
+                return;
+            }
             launch_backward<false>(args, h, type, shape);
             launch_backward<true>(args, h, type, shape);
         });
