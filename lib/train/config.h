@@ -43,7 +43,7 @@ struct lam_config {
     /* Devices */
     char *devices, *memory_limit, *fit_memory;
     int64_t threads;
-    bool no_cuda_graph;
+    bool no_cuda_graph, recompute;
     int transport; /* enum lam_transport_choice */
     int tuning;    /* enum lam_tuning_mode: FIXED or MEASURE */
     /* Run */

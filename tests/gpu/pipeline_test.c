@@ -55,6 +55,9 @@ static void check_exact(struct rig_options options) {
     void *reference = train(&options, &bytes);
     options.launch_each = false;
     expect_same(&options, reference, bytes);
+    options.keep = true;
+    expect_same(&options, reference, bytes);
+    options.keep = false;
     options.schedule = LAM_PIPELINE_PPLL;
     for (options.devices = 1; options.devices <= options.blocks && options.devices <= 4;
          options.devices *= 2) {

@@ -86,6 +86,24 @@ static void vit_glcan(void **state) {
     check_network("vit-micro", "glcan", LAM_F32);
 }
 /* Twelve layers, so eight blocks. */
+/* What is computed again is what would have been kept; and keeping takes memory. */
+static void kept(void **state) {
+    (void)state;
+    struct rig_options options = {.model = "resnet20", .method = "dgl", .blocks = 2, .devices = 1};
+    size_t bytes, memory[2];
+    void *reference = train(&options, STEPS, &bytes);
+    for (int keep = 0; keep < 2; keep++) {
+        options.keep = keep;
+        rig_open(&rig, &options);
+        memory[keep] = lam_block_memory(rig.blocks[0]).bytes[LAM_MEMORY_ACTIVATIONS];
+        rig_close(&rig);
+    }
+    expect_same(&options, reference, bytes);
+    if (memory[1] < memory[0] + memory[0] / 4)
+        fail_msg("with all values kept %zu bytes, else %zu", memory[1], memory[0]);
+    free(reference);
+}
+
 static void vit_eight_blocks(void **state) {
     (void)state;
     struct rig_options options = {.model = "vit-tiny", .method = "dgl", .blocks = 8};
@@ -234,21 +252,14 @@ static void twins_matter(void **state) {
 /* The argument, if any, is a pattern for the names of the tests to run: under a sanitizer all of them take long. */
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resnet_dgl),
-        cmocka_unit_test(resnet_glcan),
-        cmocka_unit_test(vit_dgl),
-        cmocka_unit_test(vit_glcan),
-        cmocka_unit_test(resnet_bf16),
-        cmocka_unit_test(vit_bf16),
-        cmocka_unit_test(vit_eight_blocks),
-        cmocka_unit_test(resnet_stages),
-        cmocka_unit_test(lags),
-        cmocka_unit_test(taps),
-        cmocka_unit_test(taps_matter),
-        cmocka_unit_test(resume),
-        cmocka_unit_test(resume_lag),
-        cmocka_unit_test(evaluation),
-        cmocka_unit_test(twins_matter),
+        cmocka_unit_test(resnet_dgl),    cmocka_unit_test(resnet_glcan),
+        cmocka_unit_test(vit_dgl),       cmocka_unit_test(vit_glcan),
+        cmocka_unit_test(resnet_bf16),   cmocka_unit_test(vit_bf16),
+        cmocka_unit_test(kept),          cmocka_unit_test(vit_eight_blocks),
+        cmocka_unit_test(resnet_stages), cmocka_unit_test(lags),
+        cmocka_unit_test(taps),          cmocka_unit_test(taps_matter),
+        cmocka_unit_test(resume),        cmocka_unit_test(resume_lag),
+        cmocka_unit_test(evaluation),    cmocka_unit_test(twins_matter),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);

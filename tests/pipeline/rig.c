@@ -135,7 +135,8 @@ static void open_device(struct rig *rig, int d) {
     else
         snprintf(name, sizeof name, lanes > 1 ? "cpu:%d-%d" : "cpu:%d", d * lanes, d * lanes + lanes - 1);
     OK(lam_device_open(name, 0, &rig->devices[d]));
-    lam_device_set_modes(rig->devices[d], (struct lam_device_modes){.launch_each = o->launch_each});
+    lam_device_set_modes(rig->devices[d],
+                         (struct lam_device_modes){.launch_each = o->launch_each, .keep = o->keep});
 }
 
 void rig_open(struct rig *rig, const struct rig_options *options) {

@@ -27,6 +27,7 @@ struct rig_options {
     struct lam_transport *transport;            /* NULL: all stages in this process */
     enum { RIG_CPU, RIG_CUDA, RIG_MIXED } kind; /* of the devices; mixed: cpu and cuda by turns */
     bool launch_each;                           /* no recordings */
+    bool keep;                                  /* nothing is computed again */
 };
 
 struct rig {
