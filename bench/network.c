@@ -23,16 +23,25 @@ static lam_value build_local_head(void *task, struct lam_graph *graph, lam_value
     return build_output(task, graph, classify_local_logits(graph, x, model->options.classes), inputs);
 }
 
-/* ---- classifiers ---- */
+/* ---- classifiers: pixels that the device normalises and moves, as in training on CIFAR ---- */
+
+static const struct lam_augment_attr augment = {
+    .normalize = {{0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}},
+    .pad = 4,
+    .reflect = true,
+    .flip = true,
+};
 
 static lam_status open_classifier(const char *model, int image_size, int classes, struct bench_network *n) {
     struct lam_model_options options = {.image_size = image_size, .channels = 3, .classes = classes};
     LAM_TRY(lam_model_create(model, &options, &n->model));
-    n->fields[0] = (struct lam_field){"image", LAM_F32, LAM_SHAPE(3, image_size, image_size)};
+    n->fields[0] = (struct lam_field){"image", LAM_U8, LAM_SHAPE(3, image_size, image_size)};
     n->fields[1] = (struct lam_field){"label", LAM_I32, LAM_SCALAR};
     n->network = lam_model_network(n->model);
     n->network.fields = n->fields;
     n->network.field_count = 2;
+    n->network.normalize = &augment.normalize;
+    n->network.augment = &augment;
     n->network.task = n->model;
     n->network.build_output = build_output;
     n->network.build_local_head = build_local_head;
@@ -43,7 +52,7 @@ static lam_status open_classifier(const char *model, int image_size, int classes
 static lam_status fill_classifier(const struct bench_network *n, void *const *host) {
     size_t samples = (size_t)n->batch, values = (size_t)lam_shape_count(n->fields[0].shape) * samples;
     struct lam_rng rng = lam_rng_make(1, LAM_RNG_TEST, 0, 0);
-    for (size_t i = 0; i < values; i++) ((float *)host[0])[i] = lam_rng_normal(&rng);
+    for (size_t i = 0; i < values; i++) ((uint8_t *)host[0])[i] = (uint8_t)lam_rng_below(&rng, 256);
     for (size_t i = 0; i < samples; i++)
         ((int32_t *)host[1])[i] = (int32_t)lam_rng_below(&rng, (uint32_t)n->model->options.classes);
     return LAM_OK;

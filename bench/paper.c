@@ -32,7 +32,7 @@ struct config {
     int precision;
     int64_t blocks, batch, classes, micro_batches;
     double tflops[3], bandwidth, launch, node, wait;
-    bool graph, help;
+    bool graph, recompute, help;
 };
 
 enum { F32, BF16, TF32 };
@@ -53,8 +53,9 @@ static const struct lam_option table[] = {
     ROW("micro-batches", INT, micro_batches, "8", "What", LAM_RANGE(1, 1024),
         .help = "parts of a batch that the told --micro-overhead of simulate is for"),
     ROW("cuda-graph", BOOL, graph, "yes", "What", .help = "a program is launched as one recorded graph"),
+    ROW("recompute", BOOL, recompute, "yes", "What", .help = "cheap values are computed again, not kept"),
     ROW("f32", NUMBER, tflops[F32], "67", "GPU", LAM_RANGE(1e-3, 1e9), .placeholder = "TFLOP/S",
-        .help = "peak in f32; attention always has it"),
+        .help = "peak in f32; attention has it unless it is in bf16"),
     ROW("tf32", NUMBER, tflops[TF32], "495", "GPU", LAM_RANGE(1e-3, 1e9), .placeholder = "TFLOP/S",
         .help = "peak of dense products in TF32"),
     ROW("bf16", NUMBER, tflops[BF16], "989", "GPU", LAM_RANGE(1e-3, 1e9), .placeholder = "TFLOP/S",
@@ -156,6 +157,28 @@ static double sent_bytes(const struct lam_block *block) {
     return bytes * lam_block_options(block)->batch;
 }
 
+/* What is prepared goes together when the step begins, what is summed when its segment ends. */
+static void count_bundles(const struct lam_block *block, const struct ends *ends, struct count *count) {
+    const struct lam_program *program = lam_block_program(block, LAM_BLOCK_TRAIN);
+    int64_t before = 0;
+    for (int i = 0; i < lam_program_op_count(program); i++)
+        before += paper_copies_before(lam_program_op(program, i).op);
+    struct paper_cost cost = paper_cost_of_bundles(before);
+    paper_cost_add(&count->parts[FORWARD], &cost);
+    for (int segment = 0; segment <= ends->last; segment++) {
+        enum part part = FORWARD;
+        int64_t behind = 0;
+        for (int i = 0; i < lam_program_op_count(program); i++) {
+            struct lam_program_op op = lam_program_op(program, i);
+            int copies = op.segment == segment ? paper_copies_behind(&op) : 0;
+            if (copies > 0) part = part_of(block, ends, &op);
+            behind += copies;
+        }
+        cost = paper_cost_of_bundles(behind);
+        paper_cost_add(&count->parts[part], &cost);
+    }
+}
+
 static void count_block(const struct paper *p, const struct lam_block *block, struct count *count) {
     const struct lam_program *program = lam_block_program(block, LAM_BLOCK_TRAIN);
     struct ends ends = find_ends(block);
@@ -168,6 +191,7 @@ static void count_block(const struct paper *p, const struct lam_block *block, st
         struct paper_cost cost = paper_cost_of_op(&op, &p->gpu);
         paper_cost_add(&count->parts[part_of(block, &ends, &op)], &cost);
     }
+    count_bundles(block, &ends, count);
     count->late_send = count->send_bytes > 0 && ends.forward == ends.last;
     count->parts[UPDATE] =
         paper_cost_of_update(&lam_block_options(block)->optimizer, lam_block_params(block), &p->gpu);
@@ -347,10 +371,11 @@ static void print_all(const struct paper *p) {
            1e3 * p->whole.step_flops / p->gpu.matrix_flops, 1e3 * all.bytes / p->gpu.bytes,
            1e3 * all.seconds);
     int64_t update = p->whole.parts[UPDATE].launches, nodes = all.launches - update;
-    printf("launches: %lld of ops, %lld prepare weights, %lld fold sums (%lld of these for ops that are run "
-           "again); update %lld\n",
-           (long long)(nodes - all.prepares - all.reduces), (long long)all.prepares, (long long)all.reduces,
-           (long long)all.again_launches, (long long)update);
+    printf(
+        "launches: %lld of ops (%lld of these run again), %lld of %lld copies of weights and sums together; "
+        "update %lld\n",
+        (long long)(nodes - all.bundles), (long long)all.again_launches, (long long)all.bundles,
+        (long long)all.copies, (long long)update);
     if (p->block_count)
         printf("lamina-bench simulate: --micro-batches %lld --micro-overhead %.1f\n",
                (long long)c->micro_batches, 1e6 * micro_overhead(p));
@@ -359,8 +384,8 @@ static void print_all(const struct paper *p) {
 static json_t *launches_to_json(const struct count *count) {
     struct paper_cost all = all_parts(count);
     int64_t update = count->parts[UPDATE].launches;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "nodes", (json_int_t)(all.launches - update), "prepares",
-                     (json_int_t)all.prepares, "reduces", (json_int_t)all.reduces, "again",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "nodes", (json_int_t)(all.launches - update), "bundles",
+                     (json_int_t)all.bundles, "copies", (json_int_t)all.copies, "again",
                      (json_int_t)all.again_launches, "update", (json_int_t)update);
 }
 
@@ -438,6 +463,7 @@ static lam_status set_up(struct paper *p) {
     LAM_TRY(bench_network_open(c->model, c->image_size, (int)c->classes, (int)c->batch, &p->network));
     LAM_TRY(lam_tuning_create(LAM_TUNING_FIXED, &p->tuning));
     LAM_TRY(lam_device_open("cpu:0", 0, &p->device));
+    lam_device_set_modes(p->device, (struct lam_device_modes){.keep = !p->config.recompute});
     size_t units = (size_t)p->network.network.units;
     p->unit_seconds = calloc(units, sizeof *p->unit_seconds);
     p->aux_seconds = calloc(units, sizeof *p->aux_seconds);

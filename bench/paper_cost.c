@@ -26,44 +26,54 @@ static bool is_attention(const struct lam_op *op) {
     return op->kind == LAM_OP_ATTENTION || op->kind == LAM_OP_ATTENTION_BWD;
 }
 
+/* Attention in bf16, of heads as they are usual. */
+static bool on_tensor_cores(const struct lam_op *op) {
+    const struct lam_tensor_desc *y = op->kind == LAM_OP_ATTENTION ? &op->out[0].desc : &op->in[0].desc;
+    int64_t width = y->shape.dim[2] / op->attr.attention.heads;
+    return y->dtype == LAM_BF16 && width <= 64 && width % 8 == 0;
+}
+
 /* Weights, and the bias where a library adds it, are brought into the order and type of the activations. */
 static bool is_prepared(const struct lam_op *op, int input) {
-    bool fused = op->kind == LAM_OP_LINEAR || (op->kind == LAM_OP_CONV && op->attr.conv.relu);
+    bool fused = op->kind == LAM_OP_LINEAR || op->kind == LAM_OP_CONV;
     if (!op->in[input].present || op->in[input].batched) return false;
     return (is_convolution(op) || is_product(op)) && (input == 1 || (input == 2 && fused));
 }
 
-/* cuDNN adds bias and ReLU together, or none of them. */
+/* cuDNN adds bias, addend and applies ReLU, but not without a bias; ReLU's absence wants IMPLICIT_PRECOMP_GEMM, which is taken
+ * to be what it chooses. */
 static bool has_pass_behind(const struct lam_op *op) {
-    return op->kind == LAM_OP_CONV && op->in[2].present != op->attr.conv.relu;
+    if (op->kind == LAM_OP_CONV) return !op->in[2].present && (op->attr.conv.relu || lam_op_has_addend(op));
+    return op->kind == LAM_OP_CONV_BWD_DATA && lam_op_has_addend(op);
 }
 
-/* Pictures come as the loader makes them, and cuDNN sees them in the order of all other values. In bf16 the cast in front
- * of the network has brought them into it. */
-static bool is_reordered(const struct lam_op *op, int input) {
+/* Pictures come as the loader makes them, and cuDNN sees them in the order of all other values; what an op has made of pixels is
+ * in it. */
+static bool is_reordered(const struct lam_program_op *at, int input) {
+    const struct lam_op *op = at->op;
     const struct lam_operand *in = &op->in[input];
-    return (op->kind == LAM_OP_CONV || op->kind == LAM_OP_CONV_BWD_WEIGHTS) && in->batched &&
-           in->desc.layout == LAM_PLAIN && in->desc.dtype == LAM_F32;
+    return (op->kind == LAM_OP_CONV || op->kind == LAM_OP_CONV_BWD_WEIGHTS) && at->from_outside &&
+           in->batched && in->desc.layout == LAM_PLAIN && in->desc.dtype == LAM_F32;
 }
 
 /* Kernels of a run. Sums over the batch are taken in two: of parts, then of the parts' sums. All launches of a step of
  * ResNet-20, ViT-Micro and EDSR-small, in f32 and bf16, are as many as tests/cuda_emulator has counted. */
-static int run_launches(const struct lam_op *op) {
+static int run_launches(const struct lam_program_op *at) {
+    const struct lam_op *op = at->op;
     switch (op->kind) {
     case LAM_OP_CONV:
-        return 1 + has_pass_behind(op) + is_reordered(op, 0);
+    case LAM_OP_CONV_BWD_DATA:
+        return 1 + has_pass_behind(op) + is_reordered(at, 0);
     case LAM_OP_CONV_BWD_WEIGHTS:
-    case LAM_OP_LINEAR_BWD_WEIGHTS: {
-        bool rounded = op->kind == LAM_OP_CONV_BWD_WEIGHTS && op->in[0].desc.dtype != LAM_F32;
-        return 1 + rounded + (op->out[1].present ? 2 : 0) + is_reordered(op, 0);
-    }
-    case LAM_OP_BN_STATS:
+    case LAM_OP_LINEAR_BWD_WEIGHTS:
+        return 1 + (op->out[1].present ? 2 : 0) + is_reordered(at, 0);
     case LAM_OP_BN_BWD_STATS:
     case LAM_OP_LAYER_NORM_BWD:
     case LAM_OP_MIX_BWD:
     case LAM_OP_GLOBAL_AVG_POOL:
     case LAM_OP_SLICE_BWD:
-    case LAM_OP_CROSS_ENTROPY:
+        return 2;
+    case LAM_OP_BN_STATS: /* these and losses finish their sums by a kernel of their own */
     case LAM_OP_L1:
     case LAM_OP_MSE:
     case LAM_OP_SMOOTH_L1:
@@ -72,34 +82,46 @@ static int run_launches(const struct lam_op *op) {
     case LAM_OP_FOCAL:
     case LAM_OP_QUALITY_FOCAL:
     case LAM_OP_GIOU:
-        return 2;
     case LAM_OP_ATTENTION_BWD:
     case LAM_OP_TOKENS_BWD:
         return 3;
+    case LAM_OP_CROSS_ENTROPY: /* two of them */
+        return 4;
     default:
         return 1;
     }
 }
 
-static int prepare_launches(const struct lam_op *op) {
+/* A convolution or product and its gradient share prepared weights. cuDNN has not its fused form for all convolutions: where the
+ * activations' type is another, a bias is kept in f32, too. */
+int paper_copies_before(const struct lam_op *op) {
     int count = 0;
+    if (op->kind != LAM_OP_CONV && op->kind != LAM_OP_LINEAR) return 0;
     for (int i = 0; i < op->inputs; i++) count += is_prepared(op, i);
     bool both = op->kind == LAM_OP_CONV && is_prepared(op, 2) && op->in[0].desc.dtype != LAM_F32;
-    return count + both; /* cuDNN has not its fused form for all convolutions: the bias is kept in f32, too */
+    return count + both;
 }
 
-/* A kernel or copy for each sum; batch norm's statistics are finished in one. */
-static int reduce_launches(const struct lam_program_op *at) {
+/* One for each sum that no kernel of the op's own finishes. */
+int paper_copies_behind(const struct lam_program_op *at) {
     int count = 0;
-    if (at->op->kind == LAM_OP_BN_STATS) return 1;
+    const bool own = at->op->kind == LAM_OP_BN_STATS ||
+                     (at->op->kind >= LAM_OP_CROSS_ENTROPY && at->op->kind <= LAM_OP_GIOU_BWD);
+    if (own) return 0;
     for (int o = 0; o < at->op->outputs && at->batched; o++)
         count += at->op->out[o].present && !at->op->out[o].batched;
     return count;
 }
 
+struct paper_cost paper_cost_of_bundles(int64_t copies) {
+    int64_t launches = (copies + PAPER_MOST_BUNDLED - 1) / PAPER_MOST_BUNDLED;
+    return (struct paper_cost){.launches = launches, .bundles = launches, .copies = copies};
+}
+
 /* What kernels read or write more than once: column sums, the pass behind a convolution, the parts of attention. */
-static double second_bytes(const struct lam_op *op) {
-    double reordered = is_reordered(op, 0) ? 2 * bytes_of(&op->in[0]) : 0;
+static double second_bytes(const struct lam_program_op *at) {
+    const struct lam_op *op = at->op;
+    double reordered = is_reordered(at, 0) ? 2 * bytes_of(&op->in[0]) : 0;
     if (has_pass_behind(op)) return reordered + 2 * bytes_of(&op->out[0]);
     if (is_weight_gradient(op)) return reordered + (op->out[1].present ? bytes_of(&op->in[1]) : 0);
     if (op->kind == LAM_OP_TOKENS_BWD) return bytes_of(&op->in[0]);
@@ -122,7 +144,7 @@ static double own_bytes(const struct lam_op *op) {
 static double side_bytes(const struct lam_program_op *at) {
     const struct lam_op *op = at->op;
     double bytes = 0, element = (double)lam_dtype_bytes(op->in[0].desc.dtype);
-    for (int i = 0; i < op->inputs; i++)
+    for (int i = 0; i < op->inputs && paper_copies_before(op) > 0; i++)
         if (is_prepared(op, i)) bytes += bytes_of(&op->in[i]) + elements(&op->in[i]) * element;
     for (int o = 0; o < op->outputs && at->batched; o++)
         if (!op->out[o].batched) bytes += 2 * bytes_of(&op->out[o]);
@@ -131,16 +153,14 @@ static double side_bytes(const struct lam_program_op *at) {
 
 struct paper_cost paper_cost_of_op(const struct lam_program_op *at, const struct paper_gpu *gpu) {
     const struct lam_op *op = at->op;
-    double flops = lam_op_flops(op), own = own_bytes(op), more = second_bytes(op) + side_bytes(at);
-    double products = flops / (is_attention(op) ? gpu->plain_flops : gpu->matrix_flops);
+    double flops = lam_op_flops(op), own = own_bytes(op), more = second_bytes(at) + side_bytes(at);
+    double products =
+        flops / (is_attention(op) && !on_tensor_cores(op) ? gpu->plain_flops : gpu->matrix_flops);
     double memory = own / gpu->bytes;
-    int prepares = prepare_launches(op), reduces = reduce_launches(at);
-    int launches = run_launches(op) + prepares + reduces;
+    int launches = run_launches(at);
     struct paper_cost cost = {
         .ops = 1,
         .launches = launches,
-        .prepares = prepares,
-        .reduces = reduces,
         .again_launches = at->again ? launches : 0,
         .flops = flops,
         .bytes = own + more,
@@ -172,8 +192,8 @@ struct paper_cost paper_cost_of_update(const struct lam_optimizer_options *optio
 void paper_cost_add(struct paper_cost *sum, const struct paper_cost *cost) {
     sum->ops += cost->ops;
     sum->launches += cost->launches;
-    sum->prepares += cost->prepares;
-    sum->reduces += cost->reduces;
+    sum->bundles += cost->bundles;
+    sum->copies += cost->copies;
     sum->again_launches += cost->again_launches;
     sum->flops += cost->flops;
     sum->bytes += cost->bytes;

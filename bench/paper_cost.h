@@ -3,7 +3,8 @@
  * FLOPs are lam_op_flops. Bytes are those of the values as they are, without padding: a GPU takes the whole batch through
  * each op, so every kernel reads its inputs from memory and writes its outputs there, once; what kernels/cuda reads or
  * writes a second time (a bias gradient's sums, say), prepared weights and partial sums are counted as well. A kernel takes
- * max(FLOPs / rate, bytes / bandwidth). Nothing is known here of occupancy, of tiles that do not fill, or of the L2 cache.
+ * max(FLOPs / rate, bytes / bandwidth). Weights are prepared and sums are put into their order by copies that are launched
+ * together (kernels/cuda/bundle.h); how many such launches there are is the program's matter. Nothing is known here of occupancy, of tiles that do not fill, or of the L2 cache.
  */
 #ifndef LAMINA_BENCH_PAPER_COST_H
 #define LAMINA_BENCH_PAPER_COST_H
@@ -13,7 +14,7 @@
 
 struct paper_gpu {
     double matrix_flops; /* per second, of convolutions and matrix products in the run's precision */
-    double plain_flops;  /* of attention, which kernels/cuda computes in f32 */
+    double plain_flops;  /* in f32: of attention that is not in bf16 */
     double bytes;        /* per second */
     double launch;       /* seconds of the host for a kernel or copy that is launched by itself */
     double node;         /* seconds between two kernels, in a graph or not */
@@ -22,14 +23,22 @@ struct paper_gpu {
 
 struct paper_cost {
     int64_t ops;
-    int64_t launches;          /* kernels and copies */
-    int64_t prepares, reduces; /* of them, of weights before ops, and of sums behind ops */
-    int64_t again_launches;    /* of them, for ops that are run again instead of being kept */
+    int64_t launches;       /* kernels and copies */
+    int64_t bundles;        /* of them, of copies together */
+    int64_t copies;         /* in these, all of them */
+    int64_t again_launches; /* of launches, for ops that are run again instead of being kept */
     double flops, bytes;
     double matrix_bytes;             /* of them, of ops that have FLOPs */
     double again_flops, again_bytes; /* of them, of ops that are run again */
     double seconds;                  /* of all kernels, one behind the other without a pause */
 };
+
+enum { PAPER_MOST_BUNDLED = 96 }; /* copies in a launch */
+
+/* Copies of an op that go into bundles: before the program, of its weights, and behind its segment, of its sums. */
+int paper_copies_before(const struct lam_op *op);
+int paper_copies_behind(const struct lam_program_op *at);
+struct paper_cost paper_cost_of_bundles(int64_t copies);
 
 struct paper_cost paper_cost_of_op(const struct lam_program_op *op, const struct paper_gpu *gpu);
 /* The optimizer's pass, with the norm and the check of all values in front of it. */

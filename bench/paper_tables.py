@@ -111,11 +111,11 @@ def savings(bench):
         s, n, gpu = r["seconds"], r["launches"], r["gpu"]
         times = [s["graph"], s["each"] - s["graph"],
                  r["again_bytes"] / gpu["bytes"] + gpu["node"] * n["again"],
-                 gpu["node"] * (n["prepares"] + n["reduces"]), (r["bytes"] - r["matrix_bytes"]) / gpu["bytes"],
+                 gpu["node"] * n["bundles"], (r["bytes"] - r["matrix_bytes"]) / gpu["bytes"],
                  s["graph"] * r["of_peak"]]
         rows.append([name, *[f"{1e3 * t:.2f}" for t in times]])
     table("What counts in a step, bf16: milliseconds",
-          ["network", "step", "saved by the graph", "run again", "prepare, fold",
+          ["network", "step", "saved by the graph", "run again", "weights and sums",
            "bytes outside of products", "FLOPs at the peak"], rows)
 
 

@@ -264,7 +264,9 @@ struct lam_program_op lam_program_op(const struct lam_program *p, int index) {
                                    .segment = step->when,
                                    .batched = step->batched,
                                    .backward = step->node.backward,
-                                   .again = step->clone};
+                                   .again = step->clone,
+                                   .from_outside = step->node.in[0] != LAM_NO_VALUE &&
+                                                   p->values[step->node.in[0]].value.kind == VALUE_INPUT};
 }
 
 void lam_program_print(const struct lam_program *p, FILE *file) {

@@ -121,7 +121,8 @@ struct lam_program_op {
     int tag;                 /* lam_graph_tag */
     int segment;             /* of a batched op; else what it comes before */
     bool batched, backward;
-    bool again; /* computes again what an earlier segment computed */
+    bool again;        /* computes again what an earlier segment computed */
+    bool from_outside; /* its first input is one of the program's */
 };
 int lam_program_op_count(const struct lam_program *program);
 struct lam_program_op lam_program_op(const struct lam_program *program, int index);
