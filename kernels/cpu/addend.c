@@ -56,27 +56,26 @@ static lam_status make_pass(const struct lam_op *op, enum lam_op_kind kind,
 }
 
 static lam_status fill(struct addend_kernel *k, const struct lam_op *op,
-                       const struct lam_kernel_options *options, lam_cpu_create_fn create,
-                       const char **chosen) {
+                       const struct lam_kernel_options *options, const char **chosen) {
     struct lam_op inner = *op;
     bool relu = op->kind == LAM_OP_CONV && op->attr.conv.relu;
     k->addend = lam_op_addend(op->kind);
     inner.inputs = k->addend;
     inner.in[k->addend] = (struct lam_operand){.present = false};
     if (relu) inner.attr.conv.relu = false;
-    LAM_TRY(create(&inner, options, &k->inner, chosen));
+    LAM_TRY(lam_cpu_create_for(op->kind)(&inner, options, &k->inner, chosen));
     LAM_TRY(make_pass(op, LAM_OP_ADD, options, &k->sum));
     return relu ? make_pass(op, LAM_OP_RELU, options, &k->relu) : LAM_OK;
 }
 
-lam_status lam_cpu_add_behind(const struct lam_op *op, const struct lam_kernel_options *options,
-                              lam_cpu_create_fn create, struct lam_kernel **kernel, const char **chosen) {
+lam_status lam_cpu_addend_create(const struct lam_op *op, const struct lam_kernel_options *options,
+                                 struct lam_kernel **kernel, const char **chosen) {
     struct lam_kernel *made;
     LAM_TRY(lam_cpu_kernel_new(sizeof(struct addend_kernel), op, &made));
     struct addend_kernel *k = (struct addend_kernel *)made;
     made->destroy = destroy;
     made->run = run;
-    lam_status status = fill(k, op, options, create, chosen);
+    lam_status status = fill(k, op, options, chosen);
     if (status != LAM_OK) {
         destroy(made);
         return status;
@@ -91,9 +90,4 @@ lam_status lam_cpu_add_behind(const struct lam_op *op, const struct lam_kernel_o
     if (k->inner->reduce) made->reduce = reduce;
     *kernel = made;
     return LAM_OK;
-}
-
-lam_status lam_cpu_addend_create(const struct lam_op *op, const struct lam_kernel_options *options,
-                                 struct lam_kernel **kernel, const char **chosen) {
-    return lam_cpu_add_behind(op, options, lam_cpu_create_for(op->kind), kernel, chosen);
 }

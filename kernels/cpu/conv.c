@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu/addend.h"
-
 const char *const lam_cpu_conv_choices[] = {"direct", "flipped", "winograd", NULL};
 
 /* ---- choices ---- */
@@ -73,11 +71,6 @@ lam_status lam_cpu_conv_create(const struct lam_op *op, const struct lam_kernel_
                         options->choice);
     *chosen = choice;
     if (equals(choice, "winograd")) return lam_cpu_conv_winograd_create(op, options, kernel);
-    if (lam_op_has_addend(op)) {
-        struct lam_kernel_options chosen_one = *options;
-        chosen_one.choice = choice; /* not Winograd, which without ReLU and addend the rule might take */
-        return lam_cpu_add_behind(op, &chosen_one, lam_cpu_conv_create, kernel, chosen);
-    }
     lam_status status = lam_cpu_conv_direct_create(op, options, equals(choice, "flipped"), kernel);
     if (status == LAM_ERR_UNSUPPORTED && op->in[0].desc.dtype == LAM_BF16)
         status = lam_cpu_conv_widened_create(op, options, lam_cpu_conv_create, kernel, chosen);

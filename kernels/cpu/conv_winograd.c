@@ -60,13 +60,8 @@ static void run_data(const struct lam_kernel *kernel, const struct lam_kernel_ar
     struct lam_winograd_shape shape = k->shape;
     shape.count = args->count;
     bool forward = kernel->op.kind == LAM_OP_CONV;
-    struct lam_winograd_end end = {
-        .bias = forward ? args->in[2] : NULL,
-        .addend = lam_op_has_addend(&kernel->op) ? args->in[lam_op_addend(kernel->op.kind)] : NULL,
-        .outputs = k->outputs,
-        .relu = forward && kernel->op.attr.conv.relu,
-    };
-    kernels()->forward(&shape, args->in[0], args->in[1], &end, args->out[0], args->workspace);
+    kernels()->forward(&shape, args->in[0], args->in[1], forward ? args->in[2] : NULL, k->outputs,
+                       forward && kernel->op.attr.conv.relu, args->out[0], args->workspace);
 }
 
 static void run_weights(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
@@ -123,7 +118,6 @@ bool lam_cpu_conv_winograd_applies(const struct lam_op *op) {
     for (int i = 0; i < 2; i++)
         plain_steps &= a->kernel[i] == 3 && a->stride[i] == 1 && a->dilation[i] == 1 && a->pad[i] <= 2;
     enum lam_layout blocked = lam_cpu_blocked_layout();
-    if (lam_op_has_addend(op)) plain_steps &= op->in[lam_op_addend(op->kind)].desc.layout == blocked;
     return plain_steps && op->in[0].desc.layout == blocked && other->desc.layout == blocked;
 }
 

@@ -181,8 +181,8 @@ LAM_INLINE void tile_input(const void *plane, int height, int width, int y, int 
 }
 
 /* 36 products into 4x4 pixels at (y, x), as far as they are inside. */
-LAM_INLINE void tile_output(const float *from, ptrdiff_t point, vf bias, bool relu, const void *addend,
-                            void *plane, int height, int width, int y, int x, bool bf16) {
+LAM_INLINE void tile_output(const float *from, ptrdiff_t point, vf bias, bool relu, void *plane, int height,
+                            int width, int y, int x, bool bf16) {
     vf t[4][6];
     for (int j = 0; j < 6; j++) {
         vf m[6], column[4];
@@ -194,10 +194,8 @@ LAM_INLINE void tile_output(const float *from, ptrdiff_t point, vf bias, bool re
         vf out[4];
         line_output(t[i][0], t[i][1], t[i][2], t[i][3], t[i][4], t[i][5], out);
         for (int j = 0; j < 4 && x + j < width; j++) {
-            ptrdiff_t pixel = (ptrdiff_t)(y + i) * width + x + j;
             vf value = out[j] + bias;
-            if (addend) value += load_pixel(addend, pixel, bf16);
-            store_pixel(plane, pixel, bf16, relu ? v_relu(value) : value);
+            store_pixel(plane, (ptrdiff_t)(y + i) * width + x + j, bf16, relu ? v_relu(value) : value);
         }
     }
 }
@@ -261,19 +259,17 @@ LAM_INLINE void block_gradient(const struct lam_winograd_shape *s, const struct 
 
 /* The products of the tiles, one block of outputs, into the tensor. */
 LAM_INLINE void block_output(const struct lam_winograd_shape *s, const struct tiling *t, const float *from,
-                             int first, int tiles, int block, const struct lam_winograd_end *end, void *dst,
-                             bool bf16, bool sum) {
+                             int first, int tiles, int block, const float *bias, int outputs, bool relu,
+                             void *dst, bool bf16) {
     ptrdiff_t pixels = (ptrdiff_t)s->out_height * s->out_width;
     for (int q = block * PARTS; q < (block + 1) * PARTS && q < s->out_planes; q++) {
-        int left = end->outputs - q * LAM_V;
-        vf bias = end->bias ? v_load_f32_n(end->bias + q * LAM_V, left) : v_zero();
+        int left = outputs - q * LAM_V;
+        vf add = bias ? v_load_f32_n(bias + q * LAM_V, left) : v_zero();
         for (int i = 0; i < tiles; i++) {
             struct tile at = tile_at(t, first + i);
-            ptrdiff_t number = (ptrdiff_t)at.sample * s->out_planes + q;
-            void *plane = (void *)plane_of(dst, number, pixels, bf16);
-            const void *addend = sum ? plane_of(end->addend, number, pixels, bf16) : NULL;
-            tile_output(from + i * BLOCK + q % PARTS * LAM_V, t->line, bias, end->relu, addend, plane,
-                        s->out_height, s->out_width, at.y, at.x, bf16);
+            void *plane = (void *)plane_of(dst, (ptrdiff_t)at.sample * s->out_planes + q, pixels, bf16);
+            tile_output(from + i * BLOCK + q % PARTS * LAM_V, t->line, add, relu, plane, s->out_height,
+                        s->out_width, at.y, at.x, bf16);
         }
     }
 }
@@ -469,7 +465,8 @@ static void gradient_out(const float *gradient, float *plain, int inputs, int ou
 /* ---- passes ---- */
 
 LAM_INLINE void forward_as(const struct lam_winograd_shape *s, const void *src, const float *weights,
-                           const struct lam_winograd_end *end, void *dst, float *workspace, bool bf16) {
+                           const float *bias, int outputs, bool relu, void *dst, float *workspace,
+                           bool bf16) {
     struct tiling t = make_tiling(s, false);
     ptrdiff_t point = s->in_blocks * t.line;
     ptrdiff_t block_floats = (ptrdiff_t)s->in_blocks * SQUARE * POINTS;
@@ -485,20 +482,17 @@ LAM_INLINE void forward_as(const struct lam_winograd_shape *s, const void *src, 
             for (int p = 0; p < POINTS; p++)
                 product(inputs + p * point, t.line, u + p * point_weights, s->in_blocks,
                         products + p * t.line, rows);
-            if (end->addend)
-                block_output(s, &t, products, first, tiles, b, end, dst, bf16, true);
-            else
-                block_output(s, &t, products, first, tiles, b, end, dst, bf16, false);
+            block_output(s, &t, products, first, tiles, b, bias, outputs, relu, dst, bf16);
         }
     }
 }
 
 static void forward(const struct lam_winograd_shape *shape, const void *src, const float *weights,
-                    const struct lam_winograd_end *end, void *dst, float *workspace) {
+                    const float *bias, int outputs, bool relu, void *dst, float *workspace) {
     if (shape->bf16)
-        forward_as(shape, src, weights, end, dst, workspace, true);
+        forward_as(shape, src, weights, bias, outputs, relu, dst, workspace, true);
     else
-        forward_as(shape, src, weights, end, dst, workspace, false);
+        forward_as(shape, src, weights, bias, outputs, relu, dst, workspace, false);
 }
 
 /* All products of a block of tiles, transformed back and added to the compact gradient. */

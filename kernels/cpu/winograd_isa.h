@@ -23,14 +23,6 @@ struct lam_winograd_shape {
     bool compact; /* the weights or their gradient */
 };
 
-/* What is done to the products before they are written: bias, then addend, then ReLU. */
-struct lam_winograd_end {
-    const float *bias;  /* [outputs], or NULL */
-    const void *addend; /* as dst, or NULL */
-    int outputs;        /* channels */
-    bool relu;
-};
-
 /* Packed weights are f32 of blocks of 16 channels padded with zeros: transformed, [out block][36][in
  * channel][16 out channels], or compact, [out block][in block][9][16 in][16 out], transformed each time that
  * they are used. Compact ones take a quarter of the memory and, where the transformed ones are too many for
@@ -41,9 +33,9 @@ struct lam_winograd_kernels {
     /* The blocks [begin, end) of packed weights from plain OIHW ones. */
     void (*weights)(const float *plain, float *packed, int inputs, int outputs, bool flipped, bool compact,
                     int begin, int end);
-    /* dst = conv(src, weights), and what follows. */
+    /* dst = conv(src, weights) (+ bias) (then relu). bias has `outputs` floats or is NULL. */
     void (*forward)(const struct lam_winograd_shape *shape, const void *src, const float *weights,
-                    const struct lam_winograd_end *end, void *dst, float *workspace);
+                    const float *bias, int outputs, bool relu, void *dst, float *workspace);
     /* gradient = or += the weights' gradient, packed. */
     void (*gradient)(const struct lam_winograd_shape *shape, const void *src, const void *diff_dst,
                      float *gradient, bool accumulate, float *workspace);

@@ -35,8 +35,7 @@ static void a_relu_keeps_a_nan(void **state) {
     float *workspace = malloc(lam_winograd_workspace(&shape, false));
     assert_non_null(workspace);
     kernels->weights(plain, packed, CHANNELS, CHANNELS, false, false, 0, 1);
-    struct lam_winograd_end end = {.outputs = CHANNELS, .relu = true};
-    kernels->forward(&shape, src, packed, &end, dst, workspace);
+    kernels->forward(&shape, src, packed, NULL, CHANNELS, true, dst, workspace);
     assert_true(isnan(dst[0]));
     /* the last pixel's tile does not see the first pixel: four taps of 16 channels */
     assert_true(fabsf(dst[CHANNELS * PIXELS - 1] - 4 * CHANNELS * 0.1f) < 1e-4f);
