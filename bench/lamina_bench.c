@@ -26,7 +26,7 @@ struct config {
     char *model, *devices, *json, *tuning_file;
     int precision, tuning;
     int64_t batch, steps, classes;
-    bool profile, plan, help;
+    bool profile, plan, recompute, help;
     char *image_size;
 };
 
@@ -44,6 +44,7 @@ static const struct lam_option table[] = {
     ROW("classes", INT, classes, "10", "What", LAM_RANGE(2, 100000), .help = "of a classifier"),
     ROW("devices", TEXT, devices, "auto", "How", .help = "device: cpu:0, cpu:0-1"),
     ROW("steps", INT, steps, "10", "How", LAM_RANGE(1, 100000), .help = "steps to time; the median counts"),
+    ROW("recompute", BOOL, recompute, "yes", "How", .help = "compute cheap values again, do not keep them"),
     ROW("tuning", CHOICE, tuning, "measure", "How", .choices = tunings,
         .help = "choose kernels and slices by measurement or by fixed rules"),
     ROW("tuning-file", TEXT, tuning_file, "", "How", .help = "record of measured choices, read and written"),
@@ -72,7 +73,8 @@ static lam_status set_up(struct bench *b) {
     for (int i = 0; i < count; i++) free(names[i]);
     free(names);
     LAM_TRY(status);
-    lam_device_set_modes(b->device, (struct lam_device_modes){.tf32 = b->config.precision == 2});
+    lam_device_set_modes(b->device, (struct lam_device_modes){.tf32 = b->config.precision == 2,
+                                                              .keep_all = !b->config.recompute});
     LAM_TRY(lam_tuning_create(b->config.tuning == 0 ? LAM_TUNING_MEASURE : LAM_TUNING_FIXED, &b->tuning));
     if (*b->config.tuning_file) LAM_TRY(lam_tuning_load(b->tuning, b->config.tuning_file));
     struct bench_block_options options = {

@@ -161,8 +161,10 @@ static double sent_bytes(const struct lam_block *block) {
 static void count_bundles(const struct lam_block *block, const struct ends *ends, struct count *count) {
     const struct lam_program *program = lam_block_program(block, LAM_BLOCK_TRAIN);
     int64_t before = 0;
-    for (int i = 0; i < lam_program_op_count(program); i++)
-        before += paper_copies_before(lam_program_op(program, i).op);
+    for (int i = 0; i < lam_program_op_count(program); i++) {
+        struct lam_program_op op = lam_program_op(program, i);
+        before += paper_weight_copies(&op);
+    }
     struct paper_cost cost = paper_cost_of_bundles(before);
     paper_cost_add(&count->parts[FORWARD], &cost);
     for (int segment = 0; segment <= ends->last; segment++) {
@@ -170,7 +172,7 @@ static void count_bundles(const struct lam_block *block, const struct ends *ends
         int64_t behind = 0;
         for (int i = 0; i < lam_program_op_count(program); i++) {
             struct lam_program_op op = lam_program_op(program, i);
-            int copies = op.segment == segment ? paper_copies_behind(&op) : 0;
+            int copies = op.segment == segment ? paper_sum_copies(&op) : 0;
             if (copies > 0) part = part_of(block, ends, &op);
             behind += copies;
         }
@@ -463,7 +465,7 @@ static lam_status set_up(struct paper *p) {
     LAM_TRY(bench_network_open(c->model, c->image_size, (int)c->classes, (int)c->batch, &p->network));
     LAM_TRY(lam_tuning_create(LAM_TUNING_FIXED, &p->tuning));
     LAM_TRY(lam_device_open("cpu:0", 0, &p->device));
-    lam_device_set_modes(p->device, (struct lam_device_modes){.keep = !p->config.recompute});
+    lam_device_set_modes(p->device, (struct lam_device_modes){.keep_all = !p->config.recompute});
     size_t units = (size_t)p->network.network.units;
     p->unit_seconds = calloc(units, sizeof *p->unit_seconds);
     p->aux_seconds = calloc(units, sizeof *p->aux_seconds);

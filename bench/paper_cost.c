@@ -92,24 +92,26 @@ static int run_launches(const struct lam_program_op *at) {
     }
 }
 
-/* A convolution or product and its gradient share prepared weights. cuDNN has not its fused form for all convolutions: where the
+/* A convolution or product shares prepared weights with its gradient, and where it is run again. cuDNN has not its fused form for all convolutions: where the
  * activations' type is another, a bias is kept in f32, too. */
-int paper_copies_before(const struct lam_op *op) {
+int paper_weight_copies(const struct lam_program_op *at) {
+    const struct lam_op *op = at->op;
     int count = 0;
-    if (op->kind != LAM_OP_CONV && op->kind != LAM_OP_LINEAR) return 0;
+    if (at->again || (op->kind != LAM_OP_CONV && op->kind != LAM_OP_LINEAR)) return 0;
     for (int i = 0; i < op->inputs; i++) count += is_prepared(op, i);
     bool both = op->kind == LAM_OP_CONV && is_prepared(op, 2) && op->in[0].desc.dtype != LAM_F32;
     return count + both;
 }
 
 /* One for each sum that no kernel of the op's own finishes. */
-int paper_copies_behind(const struct lam_program_op *at) {
+int paper_sum_copies(const struct lam_program_op *at) {
     int count = 0;
-    const bool own = at->op->kind == LAM_OP_BN_STATS ||
-                     (at->op->kind >= LAM_OP_CROSS_ENTROPY && at->op->kind <= LAM_OP_GIOU_BWD);
-    if (own) return 0;
-    for (int o = 0; o < at->op->outputs && at->batched; o++)
-        count += at->op->out[o].present && !at->op->out[o].batched;
+    if (at->op->kind == LAM_OP_BN_STATS) return 0;
+    for (int o = 0; o < at->op->outputs && at->batched; o++) {
+        const struct lam_operand *out = &at->op->out[o];
+        const bool loss = out->present && out->desc.shape.rank == 0;
+        count += out->present && !out->batched && !loss;
+    }
     return count;
 }
 
@@ -144,7 +146,7 @@ static double own_bytes(const struct lam_op *op) {
 static double side_bytes(const struct lam_program_op *at) {
     const struct lam_op *op = at->op;
     double bytes = 0, element = (double)lam_dtype_bytes(op->in[0].desc.dtype);
-    for (int i = 0; i < op->inputs && paper_copies_before(op) > 0; i++)
+    for (int i = 0; i < op->inputs && paper_weight_copies(at) > 0; i++)
         if (is_prepared(op, i)) bytes += bytes_of(&op->in[i]) + elements(&op->in[i]) * element;
     for (int o = 0; o < op->outputs && at->batched; o++)
         if (!op->out[o].batched) bytes += 2 * bytes_of(&op->out[o]);

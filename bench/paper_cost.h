@@ -33,11 +33,11 @@ struct paper_cost {
     double seconds;                  /* of all kernels, one behind the other without a pause */
 };
 
-enum { PAPER_MOST_BUNDLED = 96 }; /* copies in a launch */
+enum { PAPER_MOST_BUNDLED = 96 }; /* copies in a launch, as LAM_CUDA_MOST_BUNDLED */
 
 /* Copies of an op that go into bundles: before the program, of its weights, and behind its segment, of its sums. */
-int paper_copies_before(const struct lam_op *op);
-int paper_copies_behind(const struct lam_program_op *at);
+int paper_weight_copies(const struct lam_program_op *at);
+int paper_sum_copies(const struct lam_program_op *at);
 struct paper_cost paper_cost_of_bundles(int64_t copies);
 
 struct paper_cost paper_cost_of_op(const struct lam_program_op *op, const struct paper_gpu *gpu);

@@ -1,4 +1,4 @@
-/* Addends (device/op.h) of ops whose kernels know none: all but ReLU's gradient. In Winograd's output, where tiles of four rows
+/* Addends (device/op.h) of ops whose kernels know none: all but batch norm and ReLU's gradient. In Winograd's output, where tiles of four rows
  * are written, adding takes as long as it does behind it, row by row.
  */
 #ifndef LAM_CPU_ADDEND_H

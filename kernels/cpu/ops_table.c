@@ -109,5 +109,5 @@ const char *const *lam_cpu_choices_for(enum lam_op_kind kind) {
 }
 
 bool lam_cpu_adds(enum lam_op_kind kind) {
-    return kind == LAM_OP_RELU_BWD;
+    return kind == LAM_OP_RELU_BWD || kind == LAM_OP_BN_APPLY;
 }

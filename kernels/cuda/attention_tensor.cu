@@ -2,7 +2,7 @@
  * it, is said in attention.cu; P and dS are rounded to bf16 for the products with v, k and q, as in FlashAttention-2.
  *
  * A warp holds 16 rows: scores and sums stay in its registers, and a tile of scores is, rounded, a factor of the next product.
- * The other tile lies in shared memory by rows, and, where features are summed over its rows, turned round as well. Rows there
+ * The other tile lies in shared memory by rows, and, where features are summed over its rows, transposed as well. Rows there
  * are 8 elements longer than they have to be, so that what a warp reads at once falls into different banks. */
 #include <cmath>
 
@@ -20,25 +20,27 @@ __device__ int first_row_of_warp() {
 /* ---- tiles ---- */
 
 template <int WIDTH, int OTHER_> struct tensor_shape {
-    static constexpr int W = WIDTH, STRIDE = WIDTH + PAD, OTHER = OTHER_, TURNED = OTHER_ + PAD;
+    static constexpr int W = WIDTH, STRIDE = WIDTH + PAD, OTHER = OTHER_, TRANSPOSED = OTHER_ + PAD;
     static constexpr int FEATURES = WIDTH / 8, COLUMNS = OTHER_ / 8; /* products of 8 columns */
 };
 
 using group = element_vector<bf16, GROUP>; /* neighbours of a row */
 
-/* Rows [first, first + rows) of a matrix, zeros in what is left of COUNT x W: to `by_rows` and, if it is there, to `turned`. */
+/* Rows [first, first + rows) of a matrix, zeros in what is left of COUNT x W: to `by_rows` and to `transposed`, where they are not NULL. */
 template <typename Shape, int COUNT>
-__device__ void load_tile(bf16 *by_rows, bf16 *turned, matrix<const bf16> m, int first, int rows, int width) {
+__device__ void load_tile(bf16 *by_rows, bf16 *transposed, matrix<const bf16> m, int first, int rows,
+                          int width) {
     constexpr int GROUPS = Shape::W / GROUP;
     for (int i = (int)threadIdx.x; i < COUNT * GROUPS; i += THREADS) {
-        /* two neighbours read 32 bytes of a row, the next two of the next row: so there are few banks that meet in `turned` */
+        /* two neighbours read 32 bytes of a row, the next two of the next row: so there are few banks that meet in `transposed` */
         const int row = i / 2 % COUNT, feature = (i / 2 / COUNT * 2 + i % 2) * GROUP;
         group values = {};
         if (row < rows && feature < width)
             values = *reinterpret_cast<const group *>(m.at + (int64_t)(first + row) * m.stride + feature);
-        *reinterpret_cast<group *>(by_rows + row * Shape::STRIDE + feature) = values;
-        if (turned)
-            for (int k = 0; k < GROUP; k++) turned[(feature + k) * Shape::TURNED + row] = values.at[k];
+        if (by_rows) *reinterpret_cast<group *>(by_rows + row * Shape::STRIDE + feature) = values;
+        if (transposed)
+            for (int k = 0; k < GROUP; k++)
+                transposed[(feature + k) * Shape::TRANSPOSED + row] = values.at[k];
     }
 }
 
@@ -59,9 +61,9 @@ __device__ void score(const bf16 *mine, const bf16 *other, int columns, float (&
     }
 }
 
-/* sums += s (rounded) times the first `columns` rows of the tile that is turned round. */
+/* sums += s (rounded) times the first `columns` rows of the tile that is transposed. */
 template <typename Shape>
-__device__ void add_weighted(const float (&s)[Shape::COLUMNS][4], const bf16 *turned, int columns,
+__device__ void add_weighted(const float (&s)[Shape::COLUMNS][4], const bf16 *transposed, int columns,
                              float (&sums)[Shape::FEATURES][4]) {
     UNROLL for (int k = 0; k < Shape::OTHER; k += 16) {
         if (k >= columns) continue;
@@ -69,7 +71,7 @@ __device__ void add_weighted(const float (&s)[Shape::COLUMNS][4], const bf16 *tu
         make_a(s[k / 8], s[k / 8 + 1], a);
         UNROLL for (int n = 0; n < Shape::FEATURES; n++) {
             unsigned b[2];
-            load_b<Shape::TURNED>(turned, n * 8, k, b);
+            load_b<Shape::TRANSPOSED>(transposed, n * 8, k, b);
             multiply_add(sums[n], a, b);
         }
     }
@@ -103,7 +105,7 @@ __device__ float lanes_max(float value) {
 /* ---- forward ---- */
 
 template <typename Shape> constexpr size_t tensor_forward_bytes() {
-    return sizeof(bf16) * ((HELD + Shape::OTHER) * Shape::STRIDE + Shape::W * Shape::TURNED);
+    return sizeof(bf16) * ((HELD + Shape::OTHER) * Shape::STRIDE + Shape::W * Shape::TRANSPOSED);
 }
 
 /* A lane's two rows so far. */
@@ -167,8 +169,7 @@ __global__ void __launch_bounds__(THREADS, 3)
             score<Shape>(q, k, columns, s);
             exponentials<Shape>(s, so_far, columns, h.scale * LOG2_E);
         }
-        __syncthreads(); /* values take the place of keys, by rows, which nobody reads then */
-        load_tile<Shape, Shape::OTHER>(k, v, values, first, columns, h.width);
+        load_tile<Shape, Shape::OTHER>(nullptr, v, values, first, columns, h.width);
         __syncthreads();
         if (has_rows) add_weighted<Shape>(s, v, columns, so_far.y);
     }
@@ -180,7 +181,7 @@ __global__ void __launch_bounds__(THREADS, 3)
 /* ---- backward ---- */
 
 template <typename Shape> constexpr size_t tensor_backward_bytes() {
-    return sizeof(bf16) * (2 * (HELD + Shape::OTHER) * Shape::STRIDE + 2 * Shape::W * Shape::TURNED);
+    return sizeof(bf16) * (2 * (HELD + Shape::OTHER) * Shape::STRIDE + 2 * Shape::W * Shape::TRANSPOSED);
 }
 
 /* Makes P of the scores s, and dS of their gradients; what a query knows of itself stands by rows, or OF_KEYS by columns. */
@@ -205,7 +206,8 @@ __global__ void __launch_bounds__(THREADS, 2)
                                 bf16 *dqkv, heads h) {
     bf16 *mine = shared_memory<bf16>(), *mine_b = mine + HELD * Shape::STRIDE;
     bf16 *other = mine_b + HELD * Shape::STRIDE, *other_b = other + Shape::OTHER * Shape::STRIDE;
-    bf16 *turned = other_b + Shape::OTHER * Shape::STRIDE, *turned_b = turned + Shape::W * Shape::TURNED;
+    bf16 *transposed = other_b + Shape::OTHER * Shape::STRIDE,
+         *transposed_b = transposed + Shape::W * Shape::TRANSPOSED;
     const held tile = held_by_block(HELD, h);
     const int64_t statistics = (tile.sample * h.count + tile.head) * h.tokens;
     const matrix<const bf16> q = part_of(qkv, 0, tile.sample, tile.head, h);
@@ -219,8 +221,8 @@ __global__ void __launch_bounds__(THREADS, 2)
     for (int first = 0; first < h.tokens; first += Shape::OTHER) {
         const int columns = at_most(h.tokens - first, Shape::OTHER);
         __syncthreads();
-        load_tile<Shape, Shape::OTHER>(other, turned, OF_KEYS ? q : k, first, columns, h.width);
-        load_tile<Shape, Shape::OTHER>(other_b, OF_KEYS ? turned_b : nullptr, OF_KEYS ? dys : v, first,
+        load_tile<Shape, Shape::OTHER>(other, transposed, OF_KEYS ? q : k, first, columns, h.width);
+        load_tile<Shape, Shape::OTHER>(other_b, OF_KEYS ? transposed_b : nullptr, OF_KEYS ? dys : v, first,
                                        columns, h.width);
         __syncthreads();
         if (!has_rows) continue;
@@ -228,8 +230,8 @@ __global__ void __launch_bounds__(THREADS, 2)
         score<Shape>(mine, other, columns, s);
         score<Shape>(mine_b, other_b, columns, ds);
         score_gradients<Shape, OF_KEYS>(s, ds, lse + statistics, dots + statistics, tile, first, columns, h);
-        if (OF_KEYS) add_weighted<Shape>(s, turned_b, columns, of_b);
-        add_weighted<Shape>(ds, turned, columns, of_a);
+        if (OF_KEYS) add_weighted<Shape>(s, transposed_b, columns, of_b);
+        add_weighted<Shape>(ds, transposed, columns, of_a);
     }
     if (!has_rows) return;
     store_rows<Shape>(part_of(dqkv, OF_KEYS ? 1 : 0, tile.sample, tile.head, h), of_a, tile, h.width);

@@ -1,7 +1,7 @@
 /* Small copies in one launch: what kernels' prepare() and reduce() put on a stream while the program says that none of it
  * depends on another (backend.h: together_begin).
  *
- *     lam_cuda_turn(stream, weights, LAM_F32, prepared, LAM_BF16, outputs, channels, pixels);    // OIHW to OHWI
+ *     lam_cuda_transpose(stream, weights, LAM_F32, prepared, LAM_BF16, outputs, channels, pixels);    // OIHW to OHWI
  *
  * A step of a deep network has some hundred of them, each of a few kilobytes: alone, they would take the time of their
  * launches and of the pauses between them.
@@ -33,13 +33,13 @@ struct lam_cuda_bundled {
 struct lam_cuda_bundle {
     int32_t count;
     uint32_t blocks;
-    struct lam_cuda_bundled turns[LAM_CUDA_MOST_BUNDLED];
+    struct lam_cuda_bundled entries[LAM_CUDA_MOST_BUNDLED];
 };
 
 /* to[g][b][a] = from[g][a][b] for g < groups, a < rows, b < columns, f32 or bf16; not in place. With one row or column a plain
  * copy. Put on the stream at once, or at the latest by lam_cuda_bundle_end. */
-void lam_cuda_turn(struct lam_stream *stream, const void *from, enum lam_dtype from_type, void *to,
-                   enum lam_dtype to_type, int64_t groups, int64_t rows, int64_t columns);
+void lam_cuda_transpose(struct lam_stream *stream, const void *from, enum lam_dtype from_type, void *to,
+                        enum lam_dtype to_type, int64_t groups, int64_t rows, int64_t columns);
 
 void lam_cuda_bundle_begin(struct lam_stream *stream);
 void lam_cuda_bundle_end(struct lam_stream *stream);

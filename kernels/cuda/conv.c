@@ -49,12 +49,12 @@ static void prepare(const struct lam_kernel *kernel, int input, const void *sour
     const struct conv_kernel *k = conv_of(kernel);
     const int64_t *d = kernel->op.in[input].desc.shape.dim;
     if (input == 1) {
-        lam_cuda_turn(stream, source, LAM_F32, prepared, k->dtype, d[0], d[1], d[2] * d[3]);
+        lam_cuda_transpose(stream, source, LAM_F32, prepared, k->dtype, d[0], d[1], d[2] * d[3]);
         return;
     }
-    lam_cuda_turn(stream, source, LAM_F32, prepared, LAM_F32, 1, 1, d[0]);
+    lam_cuda_transpose(stream, source, LAM_F32, prepared, LAM_F32, 1, 1, d[0]);
     if (k->bias_offset > 0)
-        lam_cuda_turn(stream, source, LAM_F32, (char *)prepared + k->bias_offset, k->dtype, 1, 1, d[0]);
+        lam_cuda_transpose(stream, source, LAM_F32, (char *)prepared + k->bias_offset, k->dtype, 1, 1, d[0]);
 }
 
 /* ---- running ---- */
@@ -136,9 +136,9 @@ static void weights_reduce(const struct lam_kernel *kernel, void *const *partial
     const struct conv_kernel *k = conv_of(kernel);
     const int64_t *d = kernel->op.out[0].desc.shape.dim;
     const char *sums = partials[0];
-    lam_cuda_turn(stream, sums, k->sum_type, out[0], LAM_F32, d[0], d[2] * d[3], d[1]);
+    lam_cuda_transpose(stream, sums, k->sum_type, out[0], LAM_F32, d[0], d[2] * d[3], d[1]);
     if (kernel->op.out[1].present)
-        lam_cuda_turn(stream, sums + k->dbias_offset, LAM_F32, out[1], LAM_F32, 1, 1, k->channels);
+        lam_cuda_transpose(stream, sums + k->dbias_offset, LAM_F32, out[1], LAM_F32, 1, 1, k->channels);
 }
 
 /* ---- creation ---- */
@@ -157,6 +157,11 @@ static lam_status check_op(const struct lam_op *op) {
     return LAM_OK;
 }
 
+/* There is one slice, the batch. */
+static bool is_whole(const struct lam_op *op, const struct lam_kernel_options *options) {
+    return options->slice_count == 1 && options->slices[0] == op->in[0].desc.shape.dim[0];
+}
+
 static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
                     const struct lam_kernel_options *options) {
     const struct lam_op *op = &k->base.op;
@@ -168,7 +173,8 @@ static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
         bytes += lam_library_operand(&k->z, &op->in[lam_op_addend(op->kind)], LAM_NHWC, LAM_CUDNN_ALIGNMENT,
                                      options, bytes);
     k->gradient_offset = bytes;
-    if (weights) bytes += lam_library_align((size_t)k->weights * lam_dtype_bytes(k->dtype));
+    if (weights && !is_whole(op, options)) /* else it is the partial */
+        bytes += lam_library_align((size_t)k->weights * lam_dtype_bytes(k->dtype));
     k->scratch_offset = bytes;
     size_t scratch = lam_cudnn_conv_scratch_bytes(k->conv);
     if (weights && op->out[1].present) {
@@ -180,8 +186,7 @@ static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
 
 static void fill_weights(struct conv_kernel *k, const struct lam_kernel_options *options) {
     const struct lam_op *op = &k->base.op;
-    bool whole = options->slice_count == 1 && options->slices[0] == op->in[0].desc.shape.dim[0];
-    k->sum_type = whole ? k->dtype : LAM_F32;
+    k->sum_type = is_whole(op, options) ? k->dtype : LAM_F32;
     k->dbias_offset = lam_library_align((size_t)k->weights * lam_dtype_bytes(k->sum_type));
     size_t bias = op->out[1].present ? (size_t)k->channels * sizeof(float) : 0;
     k->base.partial_bytes = k->dbias_offset + bias;
@@ -194,7 +199,7 @@ static void fill_data(struct conv_kernel *k) {
     k->base.prepared_form[1] = FORM;
     k->base.prepare = prepare;
     k->base.run = k->base.op.kind == LAM_OP_CONV ? forward_run : data_run;
-    if (!k->conv->end) return;
+    if (!k->conv->activation) return;
     size_t plain = (size_t)k->channels * sizeof(float);
     if (k->dtype != LAM_F32) k->bias_offset = lam_library_align(plain);
     k->base.prepared_bytes[2] =

@@ -42,13 +42,13 @@ static lam_status describe_convolution(const struct lam_op *op, cudnnMathType_t 
     return LAM_OK;
 }
 
-static lam_status describe_end(const struct lam_op *op, struct lam_cudnn_conv *conv) {
+static lam_status describe_activation(const struct lam_op *op, struct lam_cudnn_conv *conv) {
     cudnnActivationMode_t mode = op->attr.conv.relu ? CUDNN_ACTIVATION_RELU : CUDNN_ACTIVATION_IDENTITY;
     LAM_TRY_DNN(op, cudnnCreateTensorDescriptor, &conv->bias);
     LAM_TRY_DNN(op, cudnnSetTensor4dDescriptor, conv->bias, CUDNN_TENSOR_NHWC, data_type(op), 1,
                 (int)lam_conv_y(op)->desc.shape.dim[1], 1, 1);
-    LAM_TRY_DNN(op, cudnnCreateActivationDescriptor, &conv->end);
-    LAM_TRY_DNN(op, cudnnSetActivationDescriptor, conv->end, mode, CUDNN_PROPAGATE_NAN, 0.0);
+    LAM_TRY_DNN(op, cudnnCreateActivationDescriptor, &conv->activation);
+    LAM_TRY_DNN(op, cudnnSetActivationDescriptor, conv->activation, mode, CUDNN_PROPAGATE_NAN, 0.0);
     return LAM_OK;
 }
 
@@ -57,7 +57,7 @@ static lam_status describe(const struct lam_op *op, const struct lam_kernel_opti
     conv->math = math_type(op, options->tf32);
     LAM_TRY(describe_convolution(op, conv->math, &conv->convolution));
     LAM_TRY(describe_filters(op, &conv->w));
-    if (op->kind == LAM_OP_CONV && op->in[2].present) LAM_TRY(describe_end(op, conv));
+    if (op->kind == LAM_OP_CONV && op->in[2].present) LAM_TRY(describe_activation(op, conv));
     for (int i = 0; i < conv->slice_count; i++) {
         struct lam_cudnn_slice *slice = &conv->slices[i];
         slice->count = options->slices[i];
@@ -95,7 +95,7 @@ void lam_cudnn_conv_destroy(struct lam_cudnn_conv *conv) {
         LAM_DESTROY_DNN(cudnnDestroyTensorDescriptor, conv->slices[i].x);
         LAM_DESTROY_DNN(cudnnDestroyTensorDescriptor, conv->slices[i].y);
     }
-    LAM_DESTROY_DNN(cudnnDestroyActivationDescriptor, conv->end);
+    LAM_DESTROY_DNN(cudnnDestroyActivationDescriptor, conv->activation);
     LAM_DESTROY_DNN(cudnnDestroyTensorDescriptor, conv->bias);
     LAM_DESTROY_DNN(cudnnDestroyFilterDescriptor, conv->w);
     LAM_DESTROY_DNN(cudnnDestroyConvolutionDescriptor, conv->convolution);
@@ -151,5 +151,5 @@ cudnnStatus_t lam_cudnn_conv_run_fused(const struct lam_cudnn_conv *conv, int co
     return cudnnConvolutionBiasActivationForward(conv->handle, &one, s->x, x, conv->w, w, conv->convolution,
                                                  (cudnnConvolutionFwdAlgo_t)conv->algorithm, scratch,
                                                  s->scratch_bytes, z ? &one : &zero, s->y, z ? z : y,
-                                                 conv->bias, bias, conv->end, s->y, y);
+                                                 conv->bias, bias, conv->activation, s->y, y);
 }

@@ -23,9 +23,9 @@ struct lam_cudnn_conv {
     cudnnConvolutionDescriptor_t convolution;
     cudnnMathType_t math; /* that the convolution's description asks for */
     cudnnFilterDescriptor_t w;
-    cudnnTensorDescriptor_t bias;    /* of the activations' type; NULL, as `end`, without one */
-    cudnnActivationDescriptor_t end; /* ReLU or nothing */
-    int algorithm;                   /* of the enumeration of the pass */
+    cudnnTensorDescriptor_t bias;           /* of the activations' type; NULL, as `activation`, without one */
+    cudnnActivationDescriptor_t activation; /* ReLU or nothing */
+    int algorithm;                          /* of the enumeration of the pass */
     int slice_count;
     struct lam_cudnn_slice slices[];
 };
@@ -61,7 +61,7 @@ cudnnStatus_t lam_cudnn_conv_run_fused(const struct lam_cudnn_conv *conv, int co
                                        const void *w, const void *bias, const void *z, void *y, void *scratch,
                                        cudaStream_t stream);
 static inline bool lam_cudnn_conv_may_fuse(const struct lam_cudnn_conv *conv, bool relu) {
-    return conv->end && (relu || conv->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
+    return conv->activation && (relu || conv->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
 }
 
 static inline bool lam_cudnn_is_unsupported(cudnnStatus_t status) {

@@ -78,7 +78,7 @@ static void mix_bwd_reduce(const struct lam_kernel *kernel, void *const *partial
                            int, struct lam_stream *stream) {
     (void)kernel;
     if (out[2] && out[2] != partials[0])
-        lam_cuda_turn(stream, partials[0], LAM_F32, out[2], LAM_F32, 1, 1, 1);
+        lam_cuda_transpose(stream, partials[0], LAM_F32, out[2], LAM_F32, 1, 1, 1);
 }
 
 lam_status lam_cuda_mix_bwd_create(struct lam_backend_device *device, const struct lam_op *op,

@@ -23,11 +23,11 @@ size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, i
 void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, const void *z, int64_t rows,
                        int64_t columns, bool relu, struct lam_stream *stream);
 
-/* y [count][h][w][c] = x [count][c][h][w], and back. `from` and `to`: f32 or bf16, of x and of y. Not in place. */
-void lam_cuda_to_nhwc(const void *x, void *y, enum lam_dtype from, enum lam_dtype to, int count, int c, int h,
-                      int w, struct lam_stream *stream);
-void lam_cuda_to_nchw(const void *x, void *y, enum lam_dtype from, enum lam_dtype to, int count, int c, int h,
-                      int w, struct lam_stream *stream);
+/* y [count][h][w][c] = x [count][c][h][w], and back. Not in place. */
+void lam_cuda_to_nhwc(const void *x, void *y, enum lam_dtype dtype, int count, int c, int h, int w,
+                      struct lam_stream *stream);
+void lam_cuda_to_nchw(const void *x, void *y, enum lam_dtype dtype, int count, int c, int h, int w,
+                      struct lam_stream *stream);
 
 #ifdef __cplusplus
 }

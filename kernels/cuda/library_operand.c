@@ -35,11 +35,9 @@ static void move(const struct lam_library_operand *operand, const void *from, vo
                                        cudaMemcpyDeviceToDevice, args->stream->stream),
                        "aligning an operand");
     else if (to_nhwc)
-        lam_cuda_to_nhwc(from, to, desc->dtype, desc->dtype, args->count, (int)d[1], (int)d[2], (int)d[3],
-                         args->stream);
+        lam_cuda_to_nhwc(from, to, desc->dtype, args->count, (int)d[1], (int)d[2], (int)d[3], args->stream);
     else
-        lam_cuda_to_nchw(from, to, desc->dtype, desc->dtype, args->count, (int)d[1], (int)d[2], (int)d[3],
-                         args->stream);
+        lam_cuda_to_nchw(from, to, desc->dtype, args->count, (int)d[1], (int)d[2], (int)d[3], args->stream);
 }
 
 static void *room(const struct lam_library_operand *operand, const struct lam_kernel_args *args) {

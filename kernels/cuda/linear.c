@@ -65,7 +65,7 @@ static void prepare(const struct lam_kernel *kernel, int input, const void *sour
     (void)part, (void)parts;
     const struct linear *linear = linear_of(kernel);
     int64_t count = input == 1 ? linear->out * linear->in : linear->out;
-    lam_cuda_turn(stream, source, LAM_F32, prepared, x_of(&kernel->op)->desc.dtype, 1, 1, count);
+    lam_cuda_transpose(stream, source, LAM_F32, prepared, x_of(&kernel->op)->desc.dtype, 1, 1, count);
 }
 
 static void multiply(const struct linear *linear, const struct lam_kernel_args *args, const void *a,

@@ -21,7 +21,8 @@ void lam_cuda_reduce_copy(const struct lam_kernel *kernel, void *const *partials
         if (!kernel->op.out[i].present || kernel->op.out[i].batched) continue;
         size_t bytes = lam_tensor_bytes(&kernel->op.out[i].desc);
         if (out[i] != from)
-            lam_cuda_turn(stream, from, LAM_F32, out[i], LAM_F32, 1, 1, (int64_t)(bytes / sizeof(float)));
+            lam_cuda_transpose(stream, from, LAM_F32, out[i], LAM_F32, 1, 1,
+                               (int64_t)(bytes / sizeof(float)));
         from += bytes;
     }
 }

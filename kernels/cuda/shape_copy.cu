@@ -1,4 +1,4 @@
-/* Copies with steps (shape_copy.cuh), and changes of layout with a change of type.
+/* Copies with steps (shape_copy.cuh), and changes of layout, which are such.
  *
  * A copy is first made simple: dimensions are put in the order of the target, those that follow on each other on both sides
  * become one, and where both sides have runs of neighbours, several elements are moved as one of up to 16 bytes. Then one of two
@@ -232,32 +232,18 @@ void lam_cuda_shape_copy(struct lam_stream *stream, const char *name, const stru
     }
 }
 
-/* ---- layouts with a change of type ---- */
+/* ---- layouts ---- */
 
-static void change_layout(const char *name, struct shape_copy copy, const void *x, void *y,
-                          enum lam_dtype from, enum lam_dtype to, struct lam_stream *stream) {
-    if (from == to) {
-        lam_cuda_shape_copy(stream, name, &copy, x, y, lam_dtype_bytes(from));
-        return;
-    }
-    order_dimensions(&copy);
-    join_dimensions(&copy);
-    if (from == LAM_F32)
-        launch_copy<float, bf16>(stream, name, copy, x, y);
-    else
-        launch_copy<bf16, float>(stream, name, copy, x, y);
+void lam_cuda_to_nhwc(const void *x, void *y, enum lam_dtype dtype, int count, int c, int h, int w,
+                      struct lam_stream *stream) {
+    const int64_t pixels = (int64_t)h * w, sample = c * pixels;
+    const struct shape_copy copy = {3, {count, c, pixels}, {sample, pixels, 1}, {sample, 1, c}};
+    lam_cuda_shape_copy(stream, "to_nhwc", &copy, x, y, lam_dtype_bytes(dtype));
 }
 
-void lam_cuda_to_nhwc(const void *x, void *y, enum lam_dtype from, enum lam_dtype to, int count, int c, int h,
-                      int w, struct lam_stream *stream) {
+void lam_cuda_to_nchw(const void *x, void *y, enum lam_dtype dtype, int count, int c, int h, int w,
+                      struct lam_stream *stream) {
     const int64_t pixels = (int64_t)h * w, sample = c * pixels;
-    change_layout("to_nhwc", {3, {count, c, pixels}, {sample, pixels, 1}, {sample, 1, c}}, x, y, from, to,
-                  stream);
-}
-
-void lam_cuda_to_nchw(const void *x, void *y, enum lam_dtype from, enum lam_dtype to, int count, int c, int h,
-                      int w, struct lam_stream *stream) {
-    const int64_t pixels = (int64_t)h * w, sample = c * pixels;
-    change_layout("to_nchw", {3, {count, c, pixels}, {sample, 1, c}, {sample, pixels, 1}}, x, y, from, to,
-                  stream);
+    const struct shape_copy copy = {3, {count, c, pixels}, {sample, 1, c}, {sample, pixels, 1}};
+    lam_cuda_shape_copy(stream, "to_nchw", &copy, x, y, lam_dtype_bytes(dtype));
 }

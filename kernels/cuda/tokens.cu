@@ -67,7 +67,7 @@ void backward_reduce(const struct lam_kernel *kernel, void *const *partials, int
                      struct lam_stream *stream) {
     for (int o = 1; o < 3; o++) {
         const int64_t count = lam_shape_count(kernel->op.out[o].desc.shape);
-        if (out[o]) lam_cuda_turn(stream, partials[0], LAM_F32, out[o], LAM_F32, 1, 1, count);
+        if (out[o]) lam_cuda_transpose(stream, partials[0], LAM_F32, out[o], LAM_F32, 1, 1, count);
     }
 }
 

@@ -44,7 +44,7 @@ struct lam_device;
 struct lam_device_modes {
     bool tf32;        /* f32 matrix products and convolutions round their inputs to TF32 (GPUs) */
     bool launch_each; /* every kernel is launched by itself, no step is recorded (CUDA graphs) */
-    bool keep;        /* values of cheap ops are kept for the backward pass, too, not computed again */
+    bool keep_all;    /* values of cheap ops are kept for the backward pass, too, not computed again */
 };
 
 /* Opens "cpu:0", "cpu:0-3" or "cuda:0". limit: bytes, 0 = none. Errors: LAM_ERR_NOT_FOUND with the devices

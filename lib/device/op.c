@@ -3,8 +3,9 @@
 static const struct {
     const char *name;
     bool cheap;
+    int addend;
 } ops[] = {
-#define LAM_OP_ROW(suffix, name, cheap) {name, cheap},
+#define LAM_OP_ROW(suffix, name, cheap, addend) {name, cheap, addend},
     LAM_OP_TABLE(LAM_OP_ROW)
 #undef LAM_OP_ROW
 };
@@ -18,19 +19,7 @@ bool lam_op_is_cheap(enum lam_op_kind kind) {
 }
 
 int lam_op_addend(enum lam_op_kind kind) {
-    switch (kind) {
-    case LAM_OP_CONV:
-    case LAM_OP_LINEAR:
-        return 3;
-    case LAM_OP_LAYER_NORM_BWD:
-        return 5;
-    case LAM_OP_CONV_BWD_DATA:
-    case LAM_OP_RELU_BWD:
-    case LAM_OP_CHANNEL_SCALE:
-        return 2;
-    default:
-        return -1;
-    }
+    return (unsigned)kind < LAM_OP_COUNT ? ops[kind].addend : -1;
 }
 
 static double count(const struct lam_operand *operand) {

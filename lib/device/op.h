@@ -26,7 +26,8 @@
 
 enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
 
-/* X(suffix, name, cheap): cheap ops may be computed again in the backward pass instead of kept in memory.
+/* X(suffix, name, cheap, addend): cheap ops may be computed again in the backward pass instead of kept in memory; addend:
+ * which input is one, -1: none.
  *
  * op                  inputs -> outputs; attributes
  *
@@ -43,12 +44,12 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  *                     mean and biased variance over N, H, W; inv_std = 1 / sqrt(var + eps). The running outputs are
  *                     buffers updated in place: r <- (1 - momentum) r + momentum * (mean | unbiased var). All four are
  *                     reductions. Partials must merge without cancellation (Chan, Golub, LeVeque 1983).
- * BN_APPLY            x, mean, inv_std, gamma [C], beta [C], skip (as x) or none -> y
- *                     y = gamma (x - mean) inv_std + beta (+ skip), then max(., 0) if bn.relu.
+ * BN_APPLY            x, mean, inv_std, gamma [C], beta [C], z -> y
+ *                     y = gamma (x - mean) inv_std + beta + z, then max(., 0) if bn.relu.
  *                     bn.use_variance: input 2 is a variance (evaluation).
  * BN_BWD_STATS        dy, x, mean, inv_std, gamma, beta -> dgamma (sum), dbeta (sum)
  *                     with g = dy, or, if bn.relu, dy where gamma xhat + beta > 0 and else 0 (the mask is recomputed
- *                     from x; ops with a skip never come here with bn.relu): dbeta = sum g, dgamma = sum g xhat.
+ *                     from x; ops with an addend never come here with bn.relu): dbeta = sum g, dgamma = sum g xhat.
  * BN_BWD_APPLY        dy, x, mean, inv_std, gamma, beta, dgamma, dbeta -> dx
  *                     dx = gamma inv_std (g - dbeta / M - xhat dgamma / M), M = bn.count = N H W of the whole batch.
  * LAYER_NORM          x [N,...,D], gamma [D], beta [D] -> y, mean [N,...] f32, inv_std [N,...] f32; attr.bn.eps
@@ -146,75 +147,75 @@ enum { LAM_MAX_INPUTS = 8, LAM_MAX_OUTPUTS = 5 };
  * GIOU_BWD            deltas, anchors, target, weight -> ddeltas, of the deltas' type. 0 where a weight is 0
  */
 #define LAM_OP_TABLE(X)                                                                                      \
-    X(CONV, "conv", false)                                                                                   \
-    X(CONV_BWD_DATA, "conv_bwd_data", false)                                                                 \
-    X(CONV_BWD_WEIGHTS, "conv_bwd_weights", false)                                                           \
-    X(LINEAR, "linear", false)                                                                               \
-    X(LINEAR_BWD_DATA, "linear_bwd_data", false)                                                             \
-    X(LINEAR_BWD_WEIGHTS, "linear_bwd_weights", false)                                                       \
-    X(BN_STATS, "bn_stats", false)                                                                           \
-    X(BN_APPLY, "bn_apply", true)                                                                            \
-    X(BN_BWD_STATS, "bn_bwd_stats", false)                                                                   \
-    X(BN_BWD_APPLY, "bn_bwd_apply", false)                                                                   \
-    X(LAYER_NORM, "layer_norm", true)                                                                        \
-    X(LAYER_NORM_BWD, "layer_norm_bwd", false)                                                               \
-    X(RELU, "relu", true)                                                                                    \
-    X(RELU_BWD, "relu_bwd", false)                                                                           \
-    X(GELU, "gelu", true)                                                                                    \
-    X(GELU_BWD, "gelu_bwd", false)                                                                           \
-    X(SIGMOID, "sigmoid", true)                                                                              \
-    X(SIGMOID_BWD, "sigmoid_bwd", false)                                                                     \
-    X(ADD, "add", true)                                                                                      \
-    X(SCALE, "scale", true)                                                                                  \
-    X(MIX, "mix", true)                                                                                      \
-    X(MIX_BWD, "mix_bwd", false)                                                                             \
-    X(CHANNEL_SCALE, "channel_scale", true)                                                                  \
-    X(CHANNEL_SCALE_BWD, "channel_scale_bwd", false)                                                         \
-    X(CAST, "cast", true)                                                                                    \
-    X(NORMALIZE, "normalize", true)                                                                          \
-    X(AUGMENT, "augment", true)                                                                              \
-    X(COPY, "copy", true)                                                                                    \
-    X(CONCAT, "concat", true)                                                                                \
-    X(SLICE, "slice", true)                                                                                  \
-    X(SLICE_BWD, "slice_bwd", false)                                                                         \
-    X(MAX_POOL, "max_pool", false)                                                                           \
-    X(MAX_POOL_BWD, "max_pool_bwd", true)                                                                    \
-    X(AVG_POOL, "avg_pool", false)                                                                           \
-    X(AVG_POOL_BWD, "avg_pool_bwd", false)                                                                   \
-    X(GLOBAL_AVG_POOL, "global_avg_pool", false)                                                             \
-    X(GLOBAL_AVG_POOL_BWD, "global_avg_pool_bwd", true)                                                      \
-    X(RESIZE, "resize", true)                                                                                \
-    X(RESIZE_BWD, "resize_bwd", false)                                                                       \
-    X(PIXEL_SHUFFLE, "pixel_shuffle", true)                                                                  \
-    X(PIXEL_UNSHUFFLE, "pixel_unshuffle", true)                                                              \
-    X(PERMUTE_HWC, "permute_hwc", true)                                                                      \
-    X(PERMUTE_CHW, "permute_chw", true)                                                                      \
-    X(PATCHIFY, "patchify", true)                                                                            \
-    X(UNPATCHIFY, "unpatchify", true)                                                                        \
-    X(SOFTMAX, "softmax", false)                                                                             \
-    X(SOFTMAX_BWD, "softmax_bwd", false)                                                                     \
-    X(ATTENTION, "attention", false)                                                                         \
-    X(ATTENTION_BWD, "attention_bwd", false)                                                                 \
-    X(DROPOUT, "dropout", true)                                                                              \
-    X(DROPOUT_BWD, "dropout_bwd", false)                                                                     \
-    X(TOKENS, "tokens", true)                                                                                \
-    X(TOKENS_BWD, "tokens_bwd", false)                                                                       \
-    X(CROSS_ENTROPY, "cross_entropy", false)                                                                 \
-    X(CROSS_ENTROPY_BWD, "cross_entropy_bwd", false)                                                         \
-    X(L1, "l1", false)                                                                                       \
-    X(MSE, "mse", false)                                                                                     \
-    X(SMOOTH_L1, "smooth_l1", false)                                                                         \
-    X(CHARBONNIER, "charbonnier", false)                                                                     \
-    X(BCE_LOGITS, "bce_logits", false)                                                                       \
-    X(FOCAL, "focal", false)                                                                                 \
-    X(QUALITY_FOCAL, "quality_focal", false)                                                                 \
-    X(LOSS_BWD, "loss_bwd", false)                                                                           \
-    X(GIOU, "giou", false)                                                                                   \
-    X(IOU_TARGETS, "iou_targets", true)                                                                      \
-    X(GIOU_BWD, "giou_bwd", false)
+    X(CONV, "conv", false, 3)                                                                                \
+    X(CONV_BWD_DATA, "conv_bwd_data", false, 2)                                                              \
+    X(CONV_BWD_WEIGHTS, "conv_bwd_weights", false, -1)                                                       \
+    X(LINEAR, "linear", false, 3)                                                                            \
+    X(LINEAR_BWD_DATA, "linear_bwd_data", false, -1)                                                         \
+    X(LINEAR_BWD_WEIGHTS, "linear_bwd_weights", false, -1)                                                   \
+    X(BN_STATS, "bn_stats", false, -1)                                                                       \
+    X(BN_APPLY, "bn_apply", true, 5)                                                                         \
+    X(BN_BWD_STATS, "bn_bwd_stats", false, -1)                                                               \
+    X(BN_BWD_APPLY, "bn_bwd_apply", false, -1)                                                               \
+    X(LAYER_NORM, "layer_norm", true, -1)                                                                    \
+    X(LAYER_NORM_BWD, "layer_norm_bwd", false, 5)                                                            \
+    X(RELU, "relu", true, -1)                                                                                \
+    X(RELU_BWD, "relu_bwd", false, 2)                                                                        \
+    X(GELU, "gelu", true, -1)                                                                                \
+    X(GELU_BWD, "gelu_bwd", false, -1)                                                                       \
+    X(SIGMOID, "sigmoid", true, -1)                                                                          \
+    X(SIGMOID_BWD, "sigmoid_bwd", false, -1)                                                                 \
+    X(ADD, "add", true, -1)                                                                                  \
+    X(SCALE, "scale", true, -1)                                                                              \
+    X(MIX, "mix", true, -1)                                                                                  \
+    X(MIX_BWD, "mix_bwd", false, -1)                                                                         \
+    X(CHANNEL_SCALE, "channel_scale", true, 2)                                                               \
+    X(CHANNEL_SCALE_BWD, "channel_scale_bwd", false, -1)                                                     \
+    X(CAST, "cast", true, -1)                                                                                \
+    X(NORMALIZE, "normalize", true, -1)                                                                      \
+    X(AUGMENT, "augment", true, -1)                                                                          \
+    X(COPY, "copy", true, -1)                                                                                \
+    X(CONCAT, "concat", true, -1)                                                                            \
+    X(SLICE, "slice", true, -1)                                                                              \
+    X(SLICE_BWD, "slice_bwd", false, -1)                                                                     \
+    X(MAX_POOL, "max_pool", false, -1)                                                                       \
+    X(MAX_POOL_BWD, "max_pool_bwd", true, -1)                                                                \
+    X(AVG_POOL, "avg_pool", false, -1)                                                                       \
+    X(AVG_POOL_BWD, "avg_pool_bwd", false, -1)                                                               \
+    X(GLOBAL_AVG_POOL, "global_avg_pool", false, -1)                                                         \
+    X(GLOBAL_AVG_POOL_BWD, "global_avg_pool_bwd", true, -1)                                                  \
+    X(RESIZE, "resize", true, -1)                                                                            \
+    X(RESIZE_BWD, "resize_bwd", false, -1)                                                                   \
+    X(PIXEL_SHUFFLE, "pixel_shuffle", true, -1)                                                              \
+    X(PIXEL_UNSHUFFLE, "pixel_unshuffle", true, -1)                                                          \
+    X(PERMUTE_HWC, "permute_hwc", true, -1)                                                                  \
+    X(PERMUTE_CHW, "permute_chw", true, -1)                                                                  \
+    X(PATCHIFY, "patchify", true, -1)                                                                        \
+    X(UNPATCHIFY, "unpatchify", true, -1)                                                                    \
+    X(SOFTMAX, "softmax", false, -1)                                                                         \
+    X(SOFTMAX_BWD, "softmax_bwd", false, -1)                                                                 \
+    X(ATTENTION, "attention", false, -1)                                                                     \
+    X(ATTENTION_BWD, "attention_bwd", false, -1)                                                             \
+    X(DROPOUT, "dropout", true, -1)                                                                          \
+    X(DROPOUT_BWD, "dropout_bwd", false, -1)                                                                 \
+    X(TOKENS, "tokens", true, -1)                                                                            \
+    X(TOKENS_BWD, "tokens_bwd", false, -1)                                                                   \
+    X(CROSS_ENTROPY, "cross_entropy", false, -1)                                                             \
+    X(CROSS_ENTROPY_BWD, "cross_entropy_bwd", false, -1)                                                     \
+    X(L1, "l1", false, -1)                                                                                   \
+    X(MSE, "mse", false, -1)                                                                                 \
+    X(SMOOTH_L1, "smooth_l1", false, -1)                                                                     \
+    X(CHARBONNIER, "charbonnier", false, -1)                                                                 \
+    X(BCE_LOGITS, "bce_logits", false, -1)                                                                   \
+    X(FOCAL, "focal", false, -1)                                                                             \
+    X(QUALITY_FOCAL, "quality_focal", false, -1)                                                             \
+    X(LOSS_BWD, "loss_bwd", false, -1)                                                                       \
+    X(GIOU, "giou", false, -1)                                                                               \
+    X(IOU_TARGETS, "iou_targets", true, -1)                                                                  \
+    X(GIOU_BWD, "giou_bwd", false, -1)
 
 enum lam_op_kind {
-#define LAM_OP_ENUM(suffix, name, cheap) LAM_OP_##suffix,
+#define LAM_OP_ENUM(suffix, name, cheap, addend) LAM_OP_##suffix,
     LAM_OP_TABLE(LAM_OP_ENUM)
 #undef LAM_OP_ENUM
         LAM_OP_COUNT

@@ -1,7 +1,7 @@
 /* Fusion: chains that are one pass over memory become one op.
  *
  *     batch norm -> ReLU                          BN_APPLY with relu
- *     batch norm -> add [-> ReLU]                 BN_APPLY with skip [and relu]
+ *     batch norm -> add [-> ReLU]                 BN_APPLY with an addend [and relu]
  *     conv [-> add] [-> ReLU]                     CONV with an addend [and relu]
  *     linear, channel scale -> add                these with an addend
  *
@@ -30,32 +30,22 @@ static void set_output(struct lam_graph *g, struct node *node, lam_value v) {
     g->values[v].producer = (int)(node - g->nodes);
 }
 
-/* ADD whose operand `side` is a batch norm: becomes BN_APPLY with the other operand as skip, in ADD's place,
- * where both operands are ready. */
-static bool fuse_add(struct lam_graph *g, const int *uses, struct node *add, int side) {
-    struct node *bn = sole_producer(g, uses, add->in[side]);
-    if (!bn || bn->op.kind != LAM_OP_BN_APPLY || bn->op.attr.bn.relu || bn->in[5] != LAM_NO_VALUE)
-        return false;
-    if (add->stops[side] || !lam_graph_value(g, add->out[0])->batched) return false;
-    lam_value out = add->out[0], skip = add->in[1 - side];
-    bool stops = add->stops[1 - side];
-    struct node fused = *bn;
-    fused.in[5] = skip;
-    fused.stops[5] = stops;
-    *add = fused;
-    set_output(g, add, out);
-    bn->dead = true;
-    return true;
+/* Whether the op can still take an addend: what it has may not have gone through ReLU. */
+static bool takes_addend(const struct node *node) {
+    int addend = lam_op_addend(node->op.kind);
+    if (addend < 0 || node->op.kind == LAM_OP_RELU_BWD) return false;
+    if (node->op.kind == LAM_OP_BN_APPLY && node->op.attr.bn.relu) return false;
+    if (node->op.kind == LAM_OP_CONV && node->op.attr.conv.relu) return false;
+    return node->op.inputs <= addend || node->in[addend] == LAM_NO_VALUE;
 }
 
-/* ADD whose operand `side` is made by an op that takes an addend: becomes that op, in ADD's place. */
+/* ADD whose operand `side` is made by an op that takes an addend: becomes that op with the other operand as addend, in ADD's
+ * place, where both operands are ready. */
 static bool fuse_addend(struct lam_graph *g, const int *uses, struct node *add, int side) {
     struct node *maker = sole_producer(g, uses, add->in[side]);
-    int addend = maker ? lam_op_addend(maker->op.kind) : -1;
-    if (addend < 0 || maker->op.kind == LAM_OP_RELU_BWD || maker->op.inputs > addend || add->stops[side])
-        return false;
-    if (maker->op.kind == LAM_OP_CONV && maker->op.attr.conv.relu) return false;
+    if (!maker || !takes_addend(maker) || add->stops[side]) return false;
     if (!lam_graph_value(g, add->out[0])->batched) return false;
+    int addend = lam_op_addend(maker->op.kind);
     lam_value out = add->out[0], other = add->in[1 - side];
     bool stops = add->stops[1 - side];
     struct node fused = *maker;
@@ -68,6 +58,15 @@ static bool fuse_addend(struct lam_graph *g, const int *uses, struct node *add, 
         if (fused.out[i] != LAM_NO_VALUE) g->values[fused.out[i]].producer = (int)(add - g->nodes);
     maker->dead = true;
     return true;
+}
+
+/* Batch norm first: its pass over memory is one that the sum then saves on every device. */
+static void fuse_sum(struct lam_graph *g, const int *uses, struct node *add) {
+    for (int side = 0; side < 2; side++) {
+        const struct node *maker = sole_producer(g, uses, add->in[side]);
+        if (maker && maker->op.kind == LAM_OP_BN_APPLY && fuse_addend(g, uses, add, side)) return;
+    }
+    if (!fuse_addend(g, uses, add, 0)) fuse_addend(g, uses, add, 1);
 }
 
 /* RELU_BWD of a sum: adds it itself. */
@@ -102,9 +101,7 @@ lam_status lam_graph_fuse(struct lam_graph *g) {
     for (int n = 0; n < g->node_count; n++) {
         struct node *node = &g->nodes[n];
         if (node->dead) continue;
-        if (node->op.kind == LAM_OP_ADD && !fuse_add(g, uses, node, 0) && !fuse_add(g, uses, node, 1) &&
-            !fuse_addend(g, uses, node, 0))
-            fuse_addend(g, uses, node, 1);
+        if (node->op.kind == LAM_OP_ADD) fuse_sum(g, uses, node);
         if (node->op.kind == LAM_OP_RELU) fuse_relu(g, uses, node);
     }
     free(uses);
@@ -132,7 +129,8 @@ lam_status lam_graph_fuse_gradients(struct lam_graph *g, const lam_value *kept, 
     for (int n = 0; n < g->node_count; n++) {
         struct node *node = &g->nodes[n];
         if (node->dead || !node->backward) continue;
-        for (int side = 0; side < 2 && node->op.kind == LAM_OP_ADD; side++) {
+        /* the operand that was made last first: then nothing moves */
+        for (int side = 1; side >= 0 && node->op.kind == LAM_OP_ADD; side--) {
             const struct node *maker = sole_producer(g, uses, node->in[side]);
             if (maker && can_move(maker, node)) fuse_addend(g, uses, node, side);
         }

@@ -1,7 +1,8 @@
 /* Running a program: every lane walks through stages and segments in the same order and meets the others
  * between them.
  *
- * Stage t folds the reductions of segment t - 1 and prepares weights for segment t, each lane doing its part
+ * Stage t folds the reductions of segment t - 1 and prepares weights for segment t (on devices that take the whole batch at
+ * once: for all segments of the part, when it begins), each lane doing its part
  * of every item; then lane 0 alone runs the ops that have no batch. In segment t a lane takes its samples
  * slice by slice through all of the segment's ops. Which lane does which samples is fixed, and partial sums
  * are folded in lane order, so the result does not depend on timing.
@@ -148,7 +149,9 @@ static bool fold_segment(struct lam_program *p, int t, int lane) {
 
 /* Does what stage t prepares: inputs that ops make (computed), or that were there before the run. */
 static bool prepare_stage(struct lam_program *p, int t, int lane, bool computed) {
-    bool work = false, all = p->backend->whole_batch && !computed; /* then it may be for any segment */
+    bool work = false,
+         all = p->backend->whole_batch && !computed; /* then it is for any segment of the part */
+    if (all && t != 0 && t != p->forward_segments) return false;
     int end = p->segments[all ? p->segment_count - 1 : t].end;
     for (int s = p->segments[t].begin; s < end; s++) {
         struct step *step = &p->steps[s];

@@ -393,7 +393,7 @@ lam_status lam_program_schedule(struct lam_program *p) {
     LAM_TRY(connect(p));
     int segment_count = assign_segments(p);
     find_last_uses(p);
-    if (!lam_device_modes(p->device).keep) LAM_TRY(rematerialize(p));
+    if (!lam_device_modes(p->device).keep_all) LAM_TRY(rematerialize(p));
     LAM_TRY(group(p, segment_count));
     find_local(p);
     describe_operands(p);

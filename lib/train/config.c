@@ -125,7 +125,7 @@ static const struct lam_option table[] = {
                 "else all cores"),
     ROW("no-cuda-graph", BOOL, no_cuda_graph, "no", GROUP,
         .help = "GPUs: launch every kernel by itself, do not record steps as CUDA graphs"),
-    ROW("recompute", BOOL, recompute, "yes", GROUP, .flags = LAM_OPTION_RESUMABLE | LAM_OPTION_MACHINE,
+    ROW("recompute", BOOL, recompute, "yes", GROUP,
         .help =
             "compute cheap values again in the backward pass; without, they are kept: up to twice the memory "
             "and, on GPUs, less time"),
@@ -351,7 +351,7 @@ const char *lam_precision_name(int precision) {
 struct lam_device_modes lam_config_modes(const struct lam_config *config) {
     return (struct lam_device_modes){.tf32 = config->precision == LAM_PRECISION_TF32,
                                      .launch_each = config->no_cuda_graph,
-                                     .keep = !config->recompute};
+                                     .keep_all = !config->recompute};
 }
 
 struct lam_optimizer_options lam_config_optimizer(const struct lam_config *config) {

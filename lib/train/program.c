@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "local/aux.h"
 #include "nn/model.h"
 #include "train/run.h"
 #include "train/settings.h"
@@ -63,6 +64,10 @@ static lam_status print_help(const struct lam_settings *settings, FILE *out) {
     fputs(text, out);
     free(text);
     print_models(settings->task, out);
+    fputs("\nMethods (--method), by what stands behind each block:\n", out);
+    fprintf(out, "  %-10s %s\n", "none", "nothing: the network is trained end to end");
+    for (const struct lam_aux *const *aux = lam_aux_kinds; *aux; aux++)
+        fprintf(out, "  %-10s %s\n", (*aux)->name, (*aux)->help);
     fputs("\nData formats:\n", out);
     for (const struct lam_dataset_format *const *format = lam_dataset_formats(); *format; format++)
         fprintf(out, "  %-10s %s\n", (*format)->name, (*format)->help);

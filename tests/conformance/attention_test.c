@@ -11,12 +11,14 @@
 
 #define ATTENTION(op)                                                                                        \
     FOR_BOTH_DTYPES(op " n=5 t=65 f=192 heads=3"), FOR_BOTH_DTYPES(op " n=2 t=64 f=64 heads=4"),             \
-        FOR_BOTH_DTYPES(op " n=1 t=17 f=48 heads=1"), op " n=2 t=197 f=64 heads=1",                          \
-        op " n=8 t=1 f=16 heads=2", op " n=5 t=2 f=12 heads=3", op " n=3 t=33 f=40 heads=5",                 \
-        op " n=2 t=7 f=9 heads=9", op " n=2 t=31 f=34 heads=2",                                              \
-        FOR_BOTH_DTYPES(op " n=2 t=50 f=128 heads=1"), op " n=2 t=90 f=96 heads=3"
+        FOR_BOTH_DTYPES(op " n=1 t=17 f=48 heads=1"), FOR_BOTH_DTYPES(op " n=2 t=197 f=64 heads=1"),         \
+        FOR_BOTH_DTYPES(op " n=8 t=1 f=16 heads=2"), op " n=5 t=2 f=12 heads=3",                             \
+        FOR_BOTH_DTYPES(op " n=3 t=33 f=40 heads=5"), op " n=2 t=7 f=9 heads=9",                             \
+        FOR_BOTH_DTYPES(op " n=2 t=31 f=34 heads=2"), FOR_BOTH_DTYPES(op " n=2 t=50 f=128 heads=1"),         \
+        FOR_BOTH_DTYPES(op " n=2 t=90 f=96 heads=3")
 
-static const char *const attention[] = {ATTENTION("attention"), "attention n=2 t=20 f=32 heads=2 offset=6"};
+static const char *const attention[] = {ATTENTION("attention"),
+                                        FOR_BOTH_DTYPES("attention n=2 t=20 f=32 heads=2 offset=6")};
 static const char *const attention_bwd[] = {ATTENTION("attention_bwd")};
 
 #define SOFTMAX(op)                                                                                          \

@@ -474,7 +474,7 @@ static void build_iou_targets(struct words *w, struct lam_op *op, enum lam_dtype
 /* "z": an addend like output 0. */
 static void add_addend(struct words *w, struct lam_op *op) {
     int addend = lam_op_addend(op->kind);
-    if (addend < 0 || !flag(w, "z")) return;
+    if (addend < 0 || op->inputs > addend || !flag(w, "z")) return;
     while (op->inputs < addend) input(op, (struct lam_operand){.present = false});
     input(op, op->out[0]);
 }

@@ -7,7 +7,7 @@
 #include "cuda/device_code.cuh"
 #include "cuda_emulator/test_harness.h"
 
-__global__ void fill(float *x, float value, int count) {
+[[maybe_unused]] __global__ void fill(float *x, float value, int count) {
     for (int64_t i = first_index(); i < count; i += index_step()) x[i] = value;
 }
 

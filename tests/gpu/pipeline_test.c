@@ -82,6 +82,8 @@ static void vit(void **state) {
     (void)state;
     check_exact((struct rig_options){.model = "vit-micro", .method = "dgl", .blocks = 4});
     check_exact((struct rig_options){.model = "vit-micro", .method = "glcan", .blocks = 2});
+    check_exact(
+        (struct rig_options){.model = "vit-micro", .method = "dgl", .blocks = 2, .precision = LAM_BF16});
 }
 
 static void taps(void **state) {
@@ -152,6 +154,10 @@ static void end_to_end(void **state) {
     check_like_cpu(options, 1e-4);
     options.kind = RIG_MIXED;
     free(train(&options, &bytes));
+    /* several segments in both parts */
+    options.kind = RIG_CPU;
+    options.model = "resnet20";
+    check_like_cpu(options, 1e-4);
 }
 
 static void evaluation(void **state) {

@@ -85,7 +85,6 @@ static void vit_glcan(void **state) {
     (void)state;
     check_network("vit-micro", "glcan", LAM_F32);
 }
-/* Twelve layers, so eight blocks. */
 /* What is computed again is what would have been kept; and keeping takes memory. */
 static void kept(void **state) {
     (void)state;
@@ -104,6 +103,7 @@ static void kept(void **state) {
     free(reference);
 }
 
+/* Twelve layers, so eight blocks. */
 static void vit_eight_blocks(void **state) {
     (void)state;
     struct rig_options options = {.model = "vit-tiny", .method = "dgl", .blocks = 8};

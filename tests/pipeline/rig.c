@@ -136,7 +136,7 @@ static void open_device(struct rig *rig, int d) {
         snprintf(name, sizeof name, lanes > 1 ? "cpu:%d-%d" : "cpu:%d", d * lanes, d * lanes + lanes - 1);
     OK(lam_device_open(name, 0, &rig->devices[d]));
     lam_device_set_modes(rig->devices[d],
-                         (struct lam_device_modes){.launch_each = o->launch_each, .keep = o->keep});
+                         (struct lam_device_modes){.launch_each = o->launch_each, .keep_all = o->keep});
 }
 
 void rig_open(struct rig *rig, const struct rig_options *options) {

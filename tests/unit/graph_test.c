@@ -110,24 +110,82 @@ static void test_sums_become_addends(void **state) {
     drop(&f);
 }
 
-/* A sum that somebody else reads stays, and so does a gradient that goes out. */
+/* A sum that somebody else reads stays. */
 static void test_sums_that_are_wanted_stay(void **state) {
     (void)state;
     struct fixture f = make(true);
     struct lam_conv_spec three = {.out = 3, .kernel = 3, .pad = 1};
     lam_value x = lam_relu(f.g, image(f.g)), y = lam_conv(f.g, x, "a", three);
-    lam_value twice = lam_add(f.g, lam_add(f.g, y, x), y); /* y is read twice: no convolution adds */
-    lam_value out = lam_relu(f.g, twice), dy = lam_graph_input(f.g, "dy", LAM_F32, LAM_SHAPE(4, 3, 8, 8));
-    lam_graph_want_gradient(f.g, x);
-    lam_value dx;
+    lam_graph_output(f.g, "y", lam_add(f.g, lam_add(f.g, y, x), y)); /* y is read twice */
+    assert_int_equal(lam_graph_fuse(f.g), LAM_OK);
+    assert_int_equal(with_addend(f.g, LAM_OP_CONV), 0);
+    assert_int_equal(count(f.g, LAM_OP_ADD), 2);
+    drop(&f);
+}
+
+static bool is_made(const struct lam_graph *g, lam_value v) {
+    return v != LAM_NO_VALUE && g->values[v].producer >= 0 && !g->nodes[g->values[v].producer].dead;
+}
+
+/* A gradient that goes out of a part is made, though ReLU's gradient could have added its terms by itself. */
+static void test_gradients_that_go_out_stay(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    struct lam_conv_spec three = {.out = 3, .kernel = 3, .pad = 1};
+    lam_value x = lam_relu(f.g, lam_conv(f.g, image(f.g), "stem", three));
+    lam_value out = lam_add(f.g, lam_scale(f.g, x, 2), lam_scale(f.g, x, 3));
+    lam_value dy = lam_graph_input(f.g, "dy", LAM_F32, LAM_SHAPE(4, 3, 8, 8)), dx;
     struct lam_graph_part part = {
         .loss = LAM_NO_VALUE, .y = &out, .dy = &dy, .outputs = 1, .x = &x, .dx = &dx, .inputs = 1};
     assert_int_equal(lam_graph_backward_part(f.g, &part), LAM_OK);
-    assert_int_equal(with_addend(f.g, LAM_OP_CONV), 0);
-    assert_int_equal(count(f.g, LAM_OP_ADD), 3); /* both, and that of dy with itself */
-    assert_int_equal(with_addend(f.g, LAM_OP_CONV_BWD_DATA), 1);
-    assert_int_not_equal(dx, LAM_NO_VALUE);
+    assert_true(is_made(f.g, dx));
+    assert_int_equal(with_addend(f.g, LAM_OP_RELU_BWD), 0);
+    assert_int_equal(count(f.g, LAM_OP_CONV_BWD_WEIGHTS), 1);
     drop(&f);
+}
+
+/* Two norms have their gamma in common: the sum of its gradients reads what the one that is differentiated first makes, and comes
+ * before the sum at x. So that norm's gradient may not move there. */
+static void test_an_op_whose_results_are_read_before_stays(void **state) {
+    (void)state;
+    struct fixture f = make(true);
+    struct lam_conv_spec one = {.out = 3, .kernel = 1};
+    lam_value x = lam_reshape(f.g, lam_conv(f.g, image(f.g), "stem", one), LAM_SHAPE(4, 8, 24));
+    lam_value b = lam_layer_norm(f.g, lam_gelu(f.g, lam_scale(f.g, x, 2)), "norm", 1e-6f);
+    lam_value a = lam_layer_norm(f.g, x, "norm", 1e-6f);
+    lam_value t = lam_graph_input(f.g, "t", LAM_F32, LAM_SHAPE(4, 8, 24));
+    lam_value loss = lam_l1_loss(f.g, lam_add(f.g, a, b), t);
+    lam_graph_output(f.g, "loss", loss);
+    assert_int_equal(lam_graph_backward(f.g, loss), LAM_OK);
+    assert_int_equal(with_addend(f.g, LAM_OP_LAYER_NORM_BWD), 0);
+    for (int n = 0; n < f.g->node_count; n++) { /* each op stands behind those that make what it reads */
+        const struct node *node = &f.g->nodes[n];
+        for (int i = 0; !node->dead && i < node->op.inputs; i++)
+            if (node->in[i] != LAM_NO_VALUE) assert_true(f.g->values[node->in[i]].producer < n);
+    }
+    drop(&f);
+}
+
+/* What came through a detach stays without a gradient when it becomes an addend, and when its sum is taken over. */
+static void test_detached_addends(void **state) {
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        struct fixture f = make(true);
+        struct lam_conv_spec three = {.out = 3, .kernel = 3, .pad = 1};
+        lam_value x = image(f.g), a = lam_conv(f.g, x, "a", three), b = lam_conv(f.g, x, "b", three);
+        lam_value sum = side ? lam_add(f.g, lam_detach(f.g, a), lam_relu(f.g, b))
+                             : lam_add(f.g, a, lam_detach(f.g, lam_relu(f.g, b)));
+        lam_value loss = lam_l1_loss(f.g, sum, lam_graph_input(f.g, "t", LAM_F32, LAM_SHAPE(4, 3, 8, 8)));
+        lam_graph_output(f.g, "loss", loss);
+        assert_int_equal(lam_graph_backward(f.g, loss), LAM_OK);
+        assert_int_equal(count(f.g, LAM_OP_CONV_BWD_WEIGHTS), 1);
+        int node = -1;
+        for (int n = 0; n < f.g->node_count; n++)
+            if (!f.g->nodes[n].dead && f.g->nodes[n].op.kind == LAM_OP_CONV_BWD_WEIGHTS) node = n;
+        const struct lam_param *of = lam_params_get(f.params, f.g->values[f.g->nodes[node].out[0]].param);
+        assert_string_equal(of->name, side ? "b.weight" : "a.weight");
+        drop(&f);
+    }
 }
 
 static void test_a_value_read_twice_is_not_fused_away(void **state) {
@@ -478,6 +536,9 @@ int main(void) {
         cmocka_unit_test(test_a_value_read_twice_is_not_fused_away),
         cmocka_unit_test(test_sums_become_addends),
         cmocka_unit_test(test_sums_that_are_wanted_stay),
+        cmocka_unit_test(test_gradients_that_go_out_stay),
+        cmocka_unit_test(test_an_op_whose_results_are_read_before_stays),
+        cmocka_unit_test(test_detached_addends),
         cmocka_unit_test(test_names_follow_scopes),
         cmocka_unit_test(test_detach_stops_the_gradient),
         cmocka_unit_test(test_weights_of_losses_are_folded_into_their_scale),
