@@ -112,6 +112,7 @@ struct lam_dataset {
         deviation[3]; /* normalisation, of pixels in 0..1; by format, or computed by lam_dataset_measure */
     bool has_own_val; /* the format has a validation or test part of its own, and no part was named */
     bool has_boxes;
+    bool has_pairs; /* some images have low-resolution partners */
     int *category_ids;            /* COCO: what the file calls each class; else NULL */
     struct lam_box_counts counts; /* has_boxes; filled in after open */
     void *state;                  /* the format's own */

@@ -235,6 +235,7 @@ static lam_status open_srdir(const char *path, enum lam_split split,
     LAM_TRY(add_roots(set, path, options->pairs));
     dataset->count = set->count;
     dataset->channels = 3;
+    for (int64_t i = 0; i < set->count; i++) dataset->has_pairs |= set->entries[i].low != NULL;
     memcpy(dataset->mean, mean, sizeof mean);
     memcpy(dataset->deviation, deviation, sizeof deviation);
     return LAM_OK;

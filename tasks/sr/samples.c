@@ -57,10 +57,6 @@ lam_status sr_fill_train(void *state, const struct lam_fill *at, void *const *da
     struct lam_rng rng;
     int64_t index = image_of_patch(sr, at->seed, at->epoch, at->index, &rng);
     LAM_TRY(lam_dataset_borrow(sr->train, index, &thread->sample, &sample));
-    if (sample->pair.pixels && sr->patches.shrink < 1)
-        return sr_name_sample(sr->train, index,
-                              lam_fail(LAM_ERR_INVALID, "--shrink: the image has a low-resolution partner, "
-                                                        "which stays as it is; add --no-pairs"));
     float *input = data[SR_FIELD_IMAGE], *target = data[SR_FIELD_TARGET];
     LAM_TRY(sr_name_sample(sr->train, index,
                            sr_patch(&sr->patches, &sample->image, &sample->pair, &rng, input, target)));

@@ -91,6 +91,10 @@ static lam_status open_for_training(struct sr *sr) {
     struct lam_dataset_options asked;
     LAM_TRY(dataset_options(sr, &asked));
     LAM_TRY(task_open_set(sr->config, asked, sr->config->data, LAM_SPLIT_TRAIN, &sr->train));
+    if (sr->own->shrink < 1 && sr->train->has_pairs)
+        return lam_fail(LAM_ERR_INVALID,
+                        "--shrink: %s has low-resolution images, which stay as they are; add --no-pairs",
+                        sr->config->data);
     if (sr->train->count > UINT32_MAX)
         return lam_fail(LAM_ERR_UNSUPPORTED, "%s: has too many images", sr->config->data);
     if (!sr->config->overfit_batch) return task_open_val(sr->config, asked, sr->train, &sr->val);

@@ -34,8 +34,8 @@ case_schedules() {
 
 # Stopped in the midst of an epoch and gone on.
 case_resume() {
-    train whole --lr-schedule constant --method dgl --blocks 2 || fail "the whole run"
-    train part --lr-schedule constant --method dgl --blocks 2 --max-steps 4 || fail "the part"
+    train whole --lr-schedule constant --method dgl --blocks 2 --shrink 0.3 || fail "the whole run"
+    train part --lr-schedule constant --method dgl --blocks 2 --shrink 0.3 --max-steps 4 || fail "the part"
     train part --resume --max-steps 0 || fail "the rest"
     cmp <(tensors whole) <(tensors part) || fail "other weights after a resume"
     diff <(metrics whole | grep -v val/) <(metrics part | grep -v val/) || fail "other losses after a resume"
@@ -104,6 +104,12 @@ case_bad_input() {
     refused "--cache" "${train[@]}" --cache lots
     refused "body's 4 units" "${train[@]}" --method dgl --blocks 5 --partition paper
     train run --max-steps 1 || fail "training"
+    "$bin/lamina" predict run "$images/rgb.png" --out up >log 2>&1 || fail "predict"
+    mkdir -p paired/HR paired/LR_bicubic/X2
+    cp up/0001-rgb.png paired/HR/a.png && cp "$images/rgb.png" paired/LR_bicubic/X2/ax2.png
+    refused "add --no-pairs" "${train[@]}" --data srdir:paired --val shapes --shrink 0.5
+    train shrunk --data srdir:paired --val shapes --shrink 0.5 --no-pairs --max-steps 2 || fail "shrunk images"
+    refused "--shrink 0.05" "${train[@]}" --shrink 0.05
     refused "is for --scale 2, not 3" "$bin/lamina" eval run --scale 3
     refused "is for --scale 2, not 4" "$bin/lamina" predict run "$images/rgb.png" --scale=4
     refused "no such option" "$bin/lamina" eval run --patch 3
