@@ -109,7 +109,7 @@ case_bad_input() {
     cp up/0001-rgb.png paired/HR/a.png && cp "$images/rgb.png" paired/LR_bicubic/X2/ax2.png
     refused "add --no-pairs" "${train[@]}" --data srdir:paired --val shapes --shrink 0.5
     train shrunk --data srdir:paired --val shapes --shrink 0.5 --no-pairs --max-steps 2 || fail "shrunk images"
-    refused "--shrink 0.05" "${train[@]}" --shrink 0.05
+    refused "--shrink: 0.05" "${train[@]}" --shrink 0.05
     refused "is for --scale 2, not 3" "$bin/lamina" eval run --scale 3
     refused "is for --scale 2, not 4" "$bin/lamina" predict run "$images/rgb.png" --scale=4
     refused "no such option" "$bin/lamina" eval run --patch 3
