@@ -92,8 +92,8 @@ static int run_launches(const struct lam_program_op *at) {
     }
 }
 
-/* A convolution or product shares prepared weights with its gradient, and where it is run again. cuDNN has not its fused form for all convolutions: where the
- * activations' type is another, a bias is kept in f32, too. */
+/* A convolution or product shares prepared weights with its gradient, and where it is run again. cuDNN has not its fused form
+ * for all convolutions: where the activations' type is another, a bias is kept in f32, too. */
 int paper_weight_copies(const struct lam_program_op *at) {
     const struct lam_op *op = at->op;
     int count = 0;

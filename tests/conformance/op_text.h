@@ -21,7 +21,8 @@
  *     cross_entropy         shape; smoothing scale; soft; correct=0
  *     l1 mse smooth_l1 bce_logits focal, loss_bwd of=NAME   shape; scale beta alpha gamma
  *
- * z: with an addend, where the op takes one. dtype is that of batched activations, f32 unless given. Words for the suite (suite.h): offset= is added to
+ * z: with an addend, where the op takes one.
+ * dtype is that of batched activations, f32 unless given. Words for the suite (suite.h): offset= is added to
  * the random activations (not to a loss's target); ties draws them from few values; absolute= allows each
  * element this error besides the relative one; measure also times the choices.
  */
