@@ -11,9 +11,11 @@
 #include "cuda/cudnn_conv.h"
 #include "cuda/feature_helpers.h"
 #include "cuda/library_operand.h"
+#include "cuda/measure.h"
 #include "cuda/ops.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct conv_kernel {
     struct lam_kernel base;
@@ -36,7 +38,9 @@ static const struct conv_kernel *conv_of(const struct lam_kernel *kernel) {
 
 static void check(const struct conv_kernel *k, cudnnStatus_t status, struct lam_stream *stream) {
     if (status != CUDNN_STATUS_SUCCESS)
-        lam_cuda_library_failed(stream, lam_op_name(k->base.op.kind), cudnnGetErrorString(status));
+        lam_cuda_library_failed(stream,
+                                lam_cudnn_is_unsupported(status) ? LAM_ERR_UNSUPPORTED : LAM_ERR_DEVICE,
+                                lam_op_name(k->base.op.kind), cudnnGetErrorString(status));
 }
 
 /* ---- prepared weights and bias ---- */
@@ -207,10 +211,9 @@ static void fill_data(struct conv_kernel *k) {
         k->dtype == LAM_F32 ? plain : k->bias_offset + (size_t)k->channels * lam_dtype_bytes(k->dtype);
 }
 
-lam_status lam_cuda_conv_create(struct lam_backend_device *device, const struct lam_op *op,
-                                const struct lam_kernel_options *options, struct lam_kernel **kernel,
-                                const char **chosen) {
-    LAM_TRY(check_op(op));
+static lam_status create(struct lam_backend_device *device, const struct lam_op *op,
+                         const struct lam_kernel_options *options, struct lam_kernel **kernel,
+                         const char **chosen) {
     struct lam_kernel *made;
     LAM_TRY(lam_cuda_kernel_new(sizeof(struct conv_kernel), op, &made));
     struct conv_kernel *k = (struct conv_kernel *)made;
@@ -234,4 +237,15 @@ lam_status lam_cuda_conv_create(struct lam_backend_device *device, const struct 
         fill_data(k);
     *kernel = made;
     return LAM_OK;
+}
+
+lam_status lam_cuda_conv_create(struct lam_backend_device *device, const struct lam_op *op,
+                                const struct lam_kernel_options *options, struct lam_kernel **kernel,
+                                const char **chosen) {
+    LAM_TRY(check_op(op));
+    if (!options->choice || strcmp(options->choice, LAM_KERNEL_MEASURE) != 0)
+        return create(device, op, options, kernel, chosen);
+    const char *names[LAM_CUDNN_MOST_ALGORITHMS + 1];
+    lam_cudnn_algorithms(op->kind, names);
+    return lam_cuda_measure(device, create, names, op, options, kernel, chosen);
 }

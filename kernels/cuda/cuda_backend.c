@@ -33,8 +33,12 @@ struct lam_recording {
 
 /* ---- errors ---- */
 
+static lam_status status_of(cudaError_t error) {
+    return error == cudaErrorMemoryAllocation ? LAM_ERR_NO_MEMORY : LAM_ERR_DEVICE;
+}
+
 static lam_status failed(cudaError_t error, const char *what) {
-    lam_status status = error == cudaErrorMemoryAllocation ? LAM_ERR_NO_MEMORY : LAM_ERR_DEVICE;
+    lam_status status = status_of(error);
     lam_fail(status, "%s: %s", what, cudaGetErrorString(error));
     cudaGetLastError(); /* this error is told; the next call's is its own */
     return status;
@@ -61,17 +65,15 @@ static bool reach(const struct lam_backend_device *device) {
 void lam_cuda_check(struct lam_stream *stream, cudaError_t error, const char *what) {
     if (error == cudaSuccess) return;
     cudaGetLastError();
-    if (stream->failed) return;
-    stream->failed = what;
-    stream->error = error;
-    snprintf(stream->library, sizeof stream->library, "%s", cudaGetErrorString(error));
+    lam_cuda_library_failed(stream, status_of(error), what, cudaGetErrorString(error));
 }
 
-void lam_cuda_library_failed(struct lam_stream *stream, const char *what, const char *says) {
+void lam_cuda_library_failed(struct lam_stream *stream, lam_status status, const char *what,
+                             const char *says) {
     if (stream->failed) return;
+    stream->status = status;
     stream->failed = what;
-    stream->error = cudaErrorUnknown;
-    snprintf(stream->library, sizeof stream->library, "%s", says);
+    snprintf(stream->says, sizeof stream->says, "%s", says);
 }
 
 /* ---- devices ---- */
@@ -256,11 +258,9 @@ static lam_status cuda_stream_create(struct lam_backend_device *device, struct l
 }
 
 static lam_status remembered(struct lam_stream *stream) {
-    lam_status status = stream->error == cudaErrorMemoryAllocation ? LAM_ERR_NO_MEMORY : LAM_ERR_DEVICE;
-    lam_fail(status, "cuda:%d: %s: %s", stream->device->ordinal, stream->failed, stream->library);
+    lam_fail(stream->status, "cuda:%d: %s: %s", stream->device->ordinal, stream->failed, stream->says);
     stream->failed = NULL;
-    stream->error = cudaSuccess;
-    return status;
+    return stream->status;
 }
 
 static lam_status cuda_stream_sync(struct lam_stream *stream) {

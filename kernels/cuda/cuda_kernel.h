@@ -48,9 +48,9 @@ lam_cuda_create_fn lam_cuda_create_for(enum lam_op_kind kind);
 struct lam_stream {
     struct lam_backend_device *device;
     cudaStream_t stream;
-    cudaError_t error;  /* the first since the last sync */
+    lam_status status;  /* of the first failure since the last sync */
     const char *failed; /* what failed then; a static string */
-    char library[96];   /* of cuDNN and cuBLASLt: what they say of it */
+    char says[96];      /* what CUDA, cuDNN or cuBLASLt say of it */
     struct lam_run
         *run; /* device memory: seed and step of the run that is under way, for kernels in captured graphs */
     struct lam_cuda_bundle bundle; /* copies that are not yet on the stream; none unless bundling */
@@ -60,7 +60,8 @@ struct lam_stream {
 /* Remembers the first failure on a stream; `what` is a static string ("conv_bwd_data"). stream_sync reports it. */
 void lam_cuda_check(struct lam_stream *stream, cudaError_t error, const char *what);
 /* The same for a call of another library; `says` is its own text. */
-void lam_cuda_library_failed(struct lam_stream *stream, const char *what, const char *says);
+void lam_cuda_library_failed(struct lam_stream *stream, lam_status status, const char *what,
+                             const char *says);
 
 /* ---- devices (cuda_backend.c) ---- */
 

@@ -2,8 +2,8 @@
  *
  * Only algorithms that give the same bits in every run are named here, so that no other is ever taken, and none by Fourier
  * transform: cuDNN has those for planar data alone. Of these, an algorithm fits if it can do every slice size with bounded
- * scratch. The rule of shape takes the first in the order of cuDNN's own heuristic, a measurement the fastest of the
- * largest slice, a name that one. */
+ * scratch. The rule of shape takes the first in the order of cuDNN's own heuristic, a name that one; conv.c measures by
+ * naming all. */
 #include "cuda/cudnn_conv.h"
 #include "cuda/library_operand.h"
 
@@ -15,7 +15,7 @@
 #define SCRATCH_AT_LEAST ((size_t)16 << 20)
 #define SCRATCH_AT_MOST  ((size_t)256 << 20)
 
-enum { MOST_ALGORITHMS = 5, MOST_ANSWERS = 16, ROUNDS = 4 };
+enum { MOST_ANSWERS = 16 };
 
 /* ---- the algorithms of each pass ---- */
 
@@ -24,19 +24,19 @@ struct algorithm {
     int value;
 };
 
-static const struct algorithm forward_algorithms[MOST_ALGORITHMS + 1] = {
+static const struct algorithm forward_algorithms[LAM_CUDNN_MOST_ALGORITHMS + 1] = {
     {"implicit_precomp_gemm", CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM},
     {"implicit_gemm", CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM},
     {"gemm", CUDNN_CONVOLUTION_FWD_ALGO_GEMM},
     {"winograd", CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD},
     {"winograd_nonfused", CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED},
 };
-static const struct algorithm data_algorithms[MOST_ALGORITHMS + 1] = {
+static const struct algorithm data_algorithms[LAM_CUDNN_MOST_ALGORITHMS + 1] = {
     {"implicit_gemm", CUDNN_CONVOLUTION_BWD_DATA_ALGO_1},
     {"winograd", CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD},
     {"winograd_nonfused", CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED},
 };
-static const struct algorithm weights_algorithms[MOST_ALGORITHMS + 1] = {
+static const struct algorithm weights_algorithms[LAM_CUDNN_MOST_ALGORITHMS + 1] = {
     {"implicit_gemm", CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1},
     {"winograd_nonfused", CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED},
 };
@@ -44,6 +44,11 @@ static const struct algorithm weights_algorithms[MOST_ALGORITHMS + 1] = {
 static const struct algorithm *algorithms_of(enum lam_op_kind kind) {
     if (kind == LAM_OP_CONV) return forward_algorithms;
     return kind == LAM_OP_CONV_BWD_DATA ? data_algorithms : weights_algorithms;
+}
+
+void lam_cudnn_algorithms(enum lam_op_kind kind, const char *names[LAM_CUDNN_MOST_ALGORITHMS + 1]) {
+    const struct algorithm *algorithms = algorithms_of(kind);
+    for (int a = 0; a <= LAM_CUDNN_MOST_ALGORITHMS; a++) names[a] = algorithms[a].name;
 }
 
 /* ---- which fit ---- */
@@ -90,18 +95,11 @@ static lam_status try_algorithm(const struct lam_op *op, struct lam_cudnn_conv *
     return LAM_OK;
 }
 
-/* ---- what cuDNN says of them: its heuristic, or its measurement ---- */
+/* ---- what cuDNN's heuristic says of them ---- */
 
 struct answer {
     int algorithm;
-    float milliseconds;
     bool good;
-};
-
-/* Device memory for a measurement. */
-struct trial {
-    void *memory, *x, *y, *w, *scratch;
-    size_t scratch_bytes;
 };
 
 /* The three kinds of answers of cuDNN have the same members. An answer for tensor cores says nothing of the same algorithm
@@ -110,61 +108,46 @@ struct trial {
     do {                                                                                                     \
         for (int i = 0; i < (count); i++)                                                                    \
             (to)[i] = (struct answer){.algorithm = (int)(from)[i].algo,                                      \
-                                      .milliseconds = (from)[i].time,                                        \
                                       .good = (from)[i].status == CUDNN_STATUS_SUCCESS &&                    \
                                               (from)[i].determinism == CUDNN_DETERMINISTIC &&                \
                                               ((from)[i].mathType == CUDNN_FMA_MATH) ==                      \
                                                   ((math) == CUDNN_FMA_MATH)};                               \
     } while (0)
 
-static cudnnStatus_t ask_forward(const struct lam_cudnn_conv *c, const struct trial *t,
-                                 struct answer *answers, int *count) {
+static cudnnStatus_t ask_forward(const struct lam_cudnn_conv *c, struct answer *answers, int *count) {
     const struct lam_cudnn_slice *s = &c->slices[0];
     cudnnConvolutionFwdAlgoPerf_t said[MOST_ANSWERS];
-    cudnnStatus_t status = t ? cudnnFindConvolutionForwardAlgorithmEx(
-                                   c->handle, s->x, t->x, c->w, t->w, c->convolution, s->y, t->y,
-                                   MOST_ANSWERS, count, said, t->scratch, t->scratch_bytes)
-                             : cudnnGetConvolutionForwardAlgorithm_v7(c->handle, s->x, c->w, c->convolution,
-                                                                      s->y, MOST_ANSWERS, count, said);
+    cudnnStatus_t status = cudnnGetConvolutionForwardAlgorithm_v7(c->handle, s->x, c->w, c->convolution, s->y,
+                                                                  MOST_ANSWERS, count, said);
     if (status == CUDNN_STATUS_SUCCESS) COPY_ANSWERS(answers, said, *count, c->math);
     return status;
 }
 
-static cudnnStatus_t ask_data(const struct lam_cudnn_conv *c, const struct trial *t, struct answer *answers,
-                              int *count) {
+static cudnnStatus_t ask_data(const struct lam_cudnn_conv *c, struct answer *answers, int *count) {
     const struct lam_cudnn_slice *s = &c->slices[0];
     cudnnConvolutionBwdDataAlgoPerf_t said[MOST_ANSWERS];
-    cudnnStatus_t status =
-        t ? cudnnFindConvolutionBackwardDataAlgorithmEx(c->handle, c->w, t->w, s->y, t->y, c->convolution,
-                                                        s->x, t->x, MOST_ANSWERS, count, said, t->scratch,
-                                                        t->scratch_bytes)
-          : cudnnGetConvolutionBackwardDataAlgorithm_v7(c->handle, c->w, s->y, c->convolution, s->x,
-                                                        MOST_ANSWERS, count, said);
+    cudnnStatus_t status = cudnnGetConvolutionBackwardDataAlgorithm_v7(c->handle, c->w, s->y, c->convolution,
+                                                                       s->x, MOST_ANSWERS, count, said);
     if (status == CUDNN_STATUS_SUCCESS) COPY_ANSWERS(answers, said, *count, c->math);
     return status;
 }
 
-static cudnnStatus_t ask_weights(const struct lam_cudnn_conv *c, const struct trial *t,
-                                 struct answer *answers, int *count) {
+static cudnnStatus_t ask_weights(const struct lam_cudnn_conv *c, struct answer *answers, int *count) {
     const struct lam_cudnn_slice *s = &c->slices[0];
     cudnnConvolutionBwdFilterAlgoPerf_t said[MOST_ANSWERS];
-    cudnnStatus_t status =
-        t ? cudnnFindConvolutionBackwardFilterAlgorithmEx(c->handle, s->x, t->x, s->y, t->y, c->convolution,
-                                                          c->w, t->w, MOST_ANSWERS, count, said, t->scratch,
-                                                          t->scratch_bytes)
-          : cudnnGetConvolutionBackwardFilterAlgorithm_v7(c->handle, s->x, s->y, c->convolution, c->w,
-                                                          MOST_ANSWERS, count, said);
+    cudnnStatus_t status = cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+        c->handle, s->x, s->y, c->convolution, c->w, MOST_ANSWERS, count, said);
     if (status == CUDNN_STATUS_SUCCESS) COPY_ANSWERS(answers, said, *count, c->math);
     return status;
 }
 
-/* Of the largest slice; `trial` is NULL for the heuristic. Answers are in the order of their times. */
-static lam_status ask(const struct lam_op *op, const struct lam_cudnn_conv *conv, const struct trial *trial,
-                      struct answer *answers, int *count) {
+/* Of the largest slice. Answers are in the order of the times that it expects. */
+static lam_status ask(const struct lam_op *op, const struct lam_cudnn_conv *conv, struct answer *answers,
+                      int *count) {
     *count = 0;
-    cudnnStatus_t status = op->kind == LAM_OP_CONV            ? ask_forward(conv, trial, answers, count)
-                           : op->kind == LAM_OP_CONV_BWD_DATA ? ask_data(conv, trial, answers, count)
-                                                              : ask_weights(conv, trial, answers, count);
+    cudnnStatus_t status = op->kind == LAM_OP_CONV            ? ask_forward(conv, answers, count)
+                           : op->kind == LAM_OP_CONV_BWD_DATA ? ask_data(conv, answers, count)
+                                                              : ask_weights(conv, answers, count);
     if (status == CUDNN_STATUS_SUCCESS) return LAM_OK;
     *count = 0;
     if (lam_cudnn_is_unsupported(status)) return LAM_OK;
@@ -187,53 +170,9 @@ static void note_answer(enum lam_op_kind kind, const struct answer *answer, floa
 static lam_status cost_by_rule(const struct lam_op *op, const struct lam_cudnn_conv *conv, float *costs) {
     struct answer answers[MOST_ANSWERS];
     int count;
-    LAM_TRY(ask(op, conv, NULL, answers, &count));
+    LAM_TRY(ask(op, conv, answers, &count));
     for (int i = 0; i < count; i++) note_answer(op->kind, &answers[i], (float)i, costs);
     return LAM_OK;
-}
-
-/* The least of some rounds, as disturbances only ever add. */
-static lam_status time_rounds(const struct lam_op *op, const struct lam_cudnn_conv *conv,
-                              const struct trial *trial, struct lam_stream *stream, float *costs) {
-    LAM_TRY_DNN(op, cudnnSetStream, conv->handle, stream->stream);
-    for (int round = 0; round < ROUNDS; round++) {
-        struct answer answers[MOST_ANSWERS];
-        int count;
-        LAM_TRY(ask(op, conv, trial, answers, &count));
-        for (int i = 0; i < count; i++) note_answer(op->kind, &answers[i], answers[i].milliseconds, costs);
-    }
-    return lam_backend_cuda.stream_sync(stream);
-}
-
-static lam_status fill_trial(struct lam_backend_device *device, const struct lam_op *op,
-                             const struct lam_cudnn_slice *slice, struct lam_stream *stream,
-                             struct trial *t) {
-    const struct lam_operand *x = lam_conv_x(op), *y = lam_conv_y(op), *w = lam_conv_w(op);
-    size_t x_bytes = lam_library_align(slice_bytes(x, slice->count)),
-           y_bytes = lam_library_align(slice_bytes(y, slice->count));
-    size_t w_bytes =
-        lam_library_align((size_t)lam_shape_count(w->desc.shape) * lam_dtype_bytes(x->desc.dtype));
-    t->scratch_bytes = scratch_limit(op, slice);
-    size_t bytes = x_bytes + y_bytes + w_bytes + t->scratch_bytes;
-    LAM_TRY(lam_backend_cuda.allocate(device, bytes, &t->memory));
-    t->x = t->memory;
-    t->y = (char *)t->x + x_bytes;
-    t->w = (char *)t->y + y_bytes;
-    t->scratch = (char *)t->w + w_bytes;
-    return lam_backend_cuda.fill_zero(stream, t->memory, bytes);
-}
-
-static lam_status cost_by_time(struct lam_backend_device *device, const struct lam_op *op,
-                               const struct lam_cudnn_conv *conv, float *costs) {
-    struct lam_stream *stream;
-    LAM_TRY(lam_backend_cuda.stream_create(device, &stream));
-    struct trial trial = {0};
-    lam_status status = fill_trial(device, op, &conv->slices[0], stream, &trial);
-    if (status == LAM_OK) status = lam_backend_cuda.stream_sync(stream);
-    if (status == LAM_OK) status = time_rounds(op, conv, &trial, stream, costs);
-    if (trial.memory) lam_backend_cuda.release(device, trial.memory);
-    lam_backend_cuda.stream_destroy(stream);
-    return status;
 }
 
 static lam_status cost_by_name(const struct lam_op *op, const char *name, float *costs) {
@@ -250,7 +189,7 @@ static lam_status cost_by_name(const struct lam_op *op, const char *name, float 
 
 static int cheapest(const float *costs) {
     int best = 0;
-    for (int a = 1; a < MOST_ALGORITHMS; a++)
+    for (int a = 1; a < LAM_CUDNN_MOST_ALGORITHMS; a++)
         if (costs[a] < costs[best]) best = a;
     return best;
 }
@@ -269,22 +208,18 @@ static lam_status take_cheapest(const struct lam_op *op, struct lam_cudnn_conv *
     return LAM_OK;
 }
 
-lam_status lam_cudnn_choose(struct lam_backend_device *device, const struct lam_op *op,
-                            const struct lam_kernel_options *options, struct lam_cudnn_conv *conv,
-                            const char **chosen) {
-    float costs[MOST_ALGORITHMS];
-    for (int a = 0; a < MOST_ALGORITHMS; a++) costs[a] = INFINITY;
-    bool measure = options->choice && strcmp(options->choice, LAM_KERNEL_MEASURE) == 0;
-    bool named = options->choice && !measure;
-    if (named)
+lam_status lam_cudnn_choose(const struct lam_op *op, const struct lam_kernel_options *options,
+                            struct lam_cudnn_conv *conv, const char **chosen) {
+    float costs[LAM_CUDNN_MOST_ALGORITHMS];
+    for (int a = 0; a < LAM_CUDNN_MOST_ALGORITHMS; a++) costs[a] = INFINITY;
+    if (options->choice)
         LAM_TRY(cost_by_name(op, options->choice, costs));
-    else if (measure)
-        LAM_TRY(cost_by_time(device, op, conv, costs));
     else
         LAM_TRY(cost_by_rule(op, conv, costs));
     LAM_TRY(take_cheapest(op, conv, costs, chosen));
     if (*chosen) return LAM_OK;
-    if (named) return lam_cuda_op_failed(LAM_ERR_INVALID, op, "cuDNN cannot do it here as", options->choice);
+    if (options->choice)
+        return lam_cuda_op_failed(LAM_ERR_UNSUPPORTED, op, "cuDNN cannot do it here as", options->choice);
     return lam_cuda_op_failed(LAM_ERR_UNSUPPORTED, op, "cuDNN has no deterministic algorithm for it",
                               "other strides, groups or channels may do");
 }

@@ -81,7 +81,7 @@ lam_status lam_cudnn_conv_create(struct lam_backend_device *device, const struct
     made->handle = handle;
     made->slice_count = options->slice_count;
     lam_status status = describe(op, options, made);
-    if (status == LAM_OK) status = lam_cudnn_choose(device, op, options, made, chosen);
+    if (status == LAM_OK) status = lam_cudnn_choose(op, options, made, chosen);
     if (status == LAM_OK)
         *conv = made;
     else

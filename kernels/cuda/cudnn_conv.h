@@ -41,12 +41,16 @@ static inline const struct lam_operand *lam_conv_w(const struct lam_op *op) {
     return op->kind == LAM_OP_CONV_BWD_WEIGHTS ? &op->out[0] : &op->in[1];
 }
 
-/* LAM_ERR_UNSUPPORTED if there is no algorithm for it, LAM_ERR_INVALID if options->choice is not one for it. *chosen: the
- * algorithm's name. */
+/* options->choice is NULL or an algorithm's name. LAM_ERR_UNSUPPORTED if there is no algorithm for it, or that one is none
+ * for it; LAM_ERR_INVALID if the pass has none of that name. *chosen: the algorithm's name. */
 lam_status lam_cudnn_conv_create(struct lam_backend_device *device, const struct lam_op *op,
                                  const struct lam_kernel_options *options, struct lam_cudnn_conv **conv,
                                  const char **chosen);
 void lam_cudnn_conv_destroy(struct lam_cudnn_conv *conv);
+
+/* The names of all algorithms of a pass, NULL behind the last. */
+enum { LAM_CUDNN_MOST_ALGORITHMS = 5 };
+void lam_cudnn_algorithms(enum lam_op_kind kind, const char *names[LAM_CUDNN_MOST_ALGORITHMS + 1]);
 
 /* Scratch that run() wants for any of the slice sizes. */
 size_t lam_cudnn_conv_scratch_bytes(const struct lam_cudnn_conv *conv);
@@ -69,8 +73,7 @@ static inline bool lam_cudnn_is_unsupported(cudnnStatus_t status) {
 }
 
 /* Inside: sets the algorithm of a convolution whose descriptors are made (cudnn_choice.c). */
-lam_status lam_cudnn_choose(struct lam_backend_device *device, const struct lam_op *op,
-                            const struct lam_kernel_options *options, struct lam_cudnn_conv *conv,
-                            const char **chosen);
+lam_status lam_cudnn_choose(const struct lam_op *op, const struct lam_kernel_options *options,
+                            struct lam_cudnn_conv *conv, const char **chosen);
 
 #endif

@@ -157,11 +157,6 @@ void enqueue(int failed, cudaStream_t stream, const char *name, const std::vecto
     if (error != cudaSuccess) refuse(failed, "the device has failed: %s", cudaGetErrorName(error));
 }
 
-void wait_for(int failed, cudaStream_t stream) {
-    cudaError_t error = cudaStreamSynchronize(stream);
-    if (error != cudaSuccess) refuse(failed, "waiting for the stream: %s", cudaGetErrorName(error));
-}
-
 void scribble(void *workspace, size_t bytes) {
     if (bytes > 0) memset(workspace, 0xFF, bytes);
 }

@@ -150,9 +150,6 @@ void check_operands(int invalid, cudaStream_t stream, const char *call, const st
 void enqueue(int failed, cudaStream_t stream, const char *name, const std::vector<operand> &operands,
              std::function<void()> work);
 
-/* Waits for a stream; refuses with `failed` if it is being captured, or the device has failed. */
-void wait_for(int failed, cudaStream_t stream);
-
 /* Nobody may rely on what is in a workspace before or after a call. */
 void scribble(void *workspace, size_t bytes);
 

@@ -46,13 +46,6 @@ int most_rows(pass kind) {
     return (int)algorithms(kind).size() + 1;
 }
 
-/* Milliseconds that a GPU might take: by the work, give or take a tenth. */
-float made_up_time(const problem &p, double slowness) {
-    double products = (double)p.y.count() * p.w.c * p.w.h * p.w.w;
-    double noise = 0.9 + 0.2 * (double)(library::scramble(library::next_count()) >> 11) * 0x1p-53;
-    return (float)((0.004 + products / 5e9) * slowness * noise);
-}
-
 void sort_by_time(std::vector<row> &rows) {
     std::stable_sort(rows.begin(), rows.end(), [](const row &a, const row &b) {
         bool a_failed = a.status != CUDNN_STATUS_SUCCESS, b_failed = b.status != CUDNN_STATUS_SUCCESS;
@@ -83,26 +76,6 @@ void guess(cudnnHandle_t handle, const problem &p, int requested, int *returned,
     std::vector<row> rows = all_rows(p);
     sort_by_time(rows);
     for (row &r : rows) r.time = -1;
-    give(rows, requested, returned, results);
-}
-
-/* Runs the convolution, and waits for it. What it wrote is of no use to anybody, nor is what was in the workspace. */
-template <typename Perf>
-void measure(cudnnHandle_t handle, const char *name, const problem &p, const memory_of &m, int requested,
-             int *returned, Perf *results) {
-    expect_room(requested, returned, results);
-    std::vector<row> rows = all_rows(p);
-    for (row &r : rows) {
-        if (r.status != CUDNN_STATUS_SUCCESS) continue;
-        bool fits = r.memory <= m.workspace_bytes;
-        r.time = fits ? made_up_time(p, r.time) : -1;
-        if (!fits) r.status = CUDNN_STATUS_ALLOC_FAILED;
-    }
-    library::wait_for(CUDNN_STATUS_EXECUTION_FAILED, handle->stream);
-    run(handle, name, p, m, 1, 0, false);
-    poison_output(handle, name, p, m);
-    library::wait_for(CUDNN_STATUS_EXECUTION_FAILED, handle->stream);
-    sort_by_time(rows);
     give(rows, requested, returned, results);
 }
 
@@ -155,21 +128,6 @@ cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t handle, const
                  [&] { guess(handle, fit(pass::forward, x, w, conv, y), requested, returned, results); });
 }
 
-cudnnStatus_t cudnnFindConvolutionForwardAlgorithmEx(cudnnHandle_t handle, const cudnnTensorDescriptor_t x_of,
-                                                     const void *x, const cudnnFilterDescriptor_t w_of,
-                                                     const void *w, const cudnnConvolutionDescriptor_t conv,
-                                                     const cudnnTensorDescriptor_t y_of, void *y,
-                                                     const int requested, int *returned,
-                                                     cudnnConvolutionFwdAlgoPerf_t *results, void *workspace,
-                                                     size_t bytes) {
-    const char *name = __func__;
-    return query(name, [&] {
-        expect_current(handle);
-        measure(handle, name, fit(pass::forward, x_of, w_of, conv, y_of), {x, w, y, workspace, bytes},
-                requested, returned, results);
-    });
-}
-
 cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t handle, const cudnnTensorDescriptor_t x,
                                                       const cudnnFilterDescriptor_t w,
                                                       const cudnnConvolutionDescriptor_t conv,
@@ -193,19 +151,6 @@ cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
     });
 }
 
-cudnnStatus_t cudnnFindConvolutionBackwardDataAlgorithmEx(
-    cudnnHandle_t handle, const cudnnFilterDescriptor_t w_of, const void *w,
-    const cudnnTensorDescriptor_t dy_of, const void *dy, const cudnnConvolutionDescriptor_t conv,
-    const cudnnTensorDescriptor_t dx_of, void *dx, const int requested, int *returned,
-    cudnnConvolutionBwdDataAlgoPerf_t *results, void *workspace, size_t bytes) {
-    const char *name = __func__;
-    return query(name, [&] {
-        expect_current(handle);
-        measure(handle, name, fit(pass::backward_data, dx_of, w_of, conv, dy_of),
-                {dx, w, dy, workspace, bytes}, requested, returned, results);
-    });
-}
-
 cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(
     cudnnHandle_t handle, const cudnnFilterDescriptor_t w, const cudnnTensorDescriptor_t dy,
     const cudnnConvolutionDescriptor_t conv, const cudnnTensorDescriptor_t dx,
@@ -225,19 +170,6 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
     int *returned, cudnnConvolutionBwdFilterAlgoPerf_t *results) {
     return query(__func__, [&] {
         guess(handle, fit(pass::backward_filter, x, dw, conv, dy), requested, returned, results);
-    });
-}
-
-cudnnStatus_t cudnnFindConvolutionBackwardFilterAlgorithmEx(
-    cudnnHandle_t handle, const cudnnTensorDescriptor_t x_of, const void *x,
-    const cudnnTensorDescriptor_t dy_of, const void *dy, const cudnnConvolutionDescriptor_t conv,
-    const cudnnFilterDescriptor_t dw_of, void *dw, const int requested, int *returned,
-    cudnnConvolutionBwdFilterAlgoPerf_t *results, void *workspace, size_t bytes) {
-    const char *name = __func__;
-    return query(name, [&] {
-        expect_current(handle);
-        measure(handle, name, fit(pass::backward_filter, x_of, dw_of, conv, dy_of),
-                {x, dw, dy, workspace, bytes}, requested, returned, results);
     });
 }
 

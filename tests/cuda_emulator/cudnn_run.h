@@ -17,9 +17,6 @@ struct memory_of {
 void run(cudnnHandle_t handle, const char *name, const problem &p, const memory_of &m, float alpha,
          float beta, bool noisy);
 
-/* Fills what the pass writes with NaN. */
-void poison_output(cudnnHandle_t handle, const char *name, const problem &p, const memory_of &m);
-
 } // namespace emulator::cudnn
 
 #endif

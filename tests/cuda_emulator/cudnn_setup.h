@@ -217,9 +217,27 @@ struct setup : session {
                                                               (cudnnConvolutionBwdFilterAlgo_t)algo, bytes);
     }
 
-    /* What the library says of its algorithms: by rule of thumb, or measured in a workspace. */
-    std::vector<perf> guess(pass p) { return ask(p, false, 0); }
-    std::vector<perf> find(pass p, size_t bytes) { return ask(p, true, bytes); }
+    /* What the library says of its algorithms, by rule of thumb. */
+    std::vector<perf> guess(pass p) {
+        int most = 0, count = 0;
+        if (p == FORWARD) {
+            WORKS(cudnnGetConvolutionForwardAlgorithmMaxCount(handle, &most));
+            std::vector<cudnnConvolutionFwdAlgoPerf_t> all((size_t)most);
+            WORKS(cudnnGetConvolutionForwardAlgorithm_v7(handle, x, w, conv, y, most, &count, all.data()));
+            return plain(all, count);
+        }
+        if (p == BACKWARD_DATA) {
+            WORKS(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(handle, &most));
+            std::vector<cudnnConvolutionBwdDataAlgoPerf_t> all((size_t)most);
+            WORKS(
+                cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, w, y, conv, x, most, &count, all.data()));
+            return plain(all, count);
+        }
+        WORKS(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(handle, &most));
+        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> all((size_t)most);
+        WORKS(cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, x, y, conv, w, most, &count, all.data()));
+        return plain(all, count);
+    }
 
     const shape s;
     const element type;
@@ -229,37 +247,6 @@ struct setup : session {
     filter_descriptor w;
     convolution_descriptor conv;
     buffer x_memory, w_memory, y_memory, workspace;
-
-  private:
-    std::vector<perf> ask(pass p, bool measured, size_t bytes) {
-        void *xm = x_memory.memory, *wm = w_memory.memory, *ym = y_memory.memory, *room = workspace.memory;
-        int most = 0, count = 0;
-        if (p == FORWARD) {
-            WORKS(cudnnGetConvolutionForwardAlgorithmMaxCount(handle, &most));
-            std::vector<cudnnConvolutionFwdAlgoPerf_t> all((size_t)most);
-            WORKS(measured ? cudnnFindConvolutionForwardAlgorithmEx(handle, x, xm, w, wm, conv, y, ym, most,
-                                                                    &count, all.data(), room, bytes)
-                           : cudnnGetConvolutionForwardAlgorithm_v7(handle, x, w, conv, y, most, &count,
-                                                                    all.data()));
-            return plain(all, count);
-        }
-        if (p == BACKWARD_DATA) {
-            WORKS(cudnnGetConvolutionBackwardDataAlgorithmMaxCount(handle, &most));
-            std::vector<cudnnConvolutionBwdDataAlgoPerf_t> all((size_t)most);
-            WORKS(measured ? cudnnFindConvolutionBackwardDataAlgorithmEx(
-                                 handle, w, wm, y, ym, conv, x, xm, most, &count, all.data(), room, bytes)
-                           : cudnnGetConvolutionBackwardDataAlgorithm_v7(handle, w, y, conv, x, most, &count,
-                                                                         all.data()));
-            return plain(all, count);
-        }
-        WORKS(cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(handle, &most));
-        std::vector<cudnnConvolutionBwdFilterAlgoPerf_t> all((size_t)most);
-        WORKS(measured ? cudnnFindConvolutionBackwardFilterAlgorithmEx(handle, x, xm, y, ym, conv, w, wm,
-                                                                       most, &count, all.data(), room, bytes)
-                       : cudnnGetConvolutionBackwardFilterAlgorithm_v7(handle, x, y, conv, w, most, &count,
-                                                                       all.data()));
-        return plain(all, count);
-    }
 };
 
 /* The call is refused so, says something about it, and nothing runs. */
