@@ -38,9 +38,8 @@ static const struct conv_kernel *conv_of(const struct lam_kernel *kernel) {
 
 static void check(const struct conv_kernel *k, cudnnStatus_t status, struct lam_stream *stream) {
     if (status != CUDNN_STATUS_SUCCESS)
-        lam_cuda_library_failed(stream,
-                                lam_cudnn_is_unsupported(status) ? LAM_ERR_UNSUPPORTED : LAM_ERR_DEVICE,
-                                lam_op_name(k->base.op.kind), cudnnGetErrorString(status));
+        lam_cuda_failed(stream, status == CUDNN_STATUS_ALLOC_FAILED ? LAM_ERR_NO_MEMORY : LAM_ERR_DEVICE,
+                        lam_op_name(k->base.op.kind), cudnnGetErrorString(status));
 }
 
 /* ---- prepared weights and bias ---- */

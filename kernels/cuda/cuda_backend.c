@@ -65,11 +65,10 @@ static bool reach(const struct lam_backend_device *device) {
 void lam_cuda_check(struct lam_stream *stream, cudaError_t error, const char *what) {
     if (error == cudaSuccess) return;
     cudaGetLastError();
-    lam_cuda_library_failed(stream, status_of(error), what, cudaGetErrorString(error));
+    lam_cuda_failed(stream, status_of(error), what, cudaGetErrorString(error));
 }
 
-void lam_cuda_library_failed(struct lam_stream *stream, lam_status status, const char *what,
-                             const char *says) {
+void lam_cuda_failed(struct lam_stream *stream, lam_status status, const char *what, const char *says) {
     if (stream->failed) return;
     stream->status = status;
     stream->failed = what;

@@ -41,7 +41,7 @@ typedef lam_status (*lam_cuda_create_fn)(struct lam_backend_device *device, cons
 
 /* ops_table.c; NULL for an op that the backend does not have. */
 lam_cuda_create_fn lam_cuda_create_for(enum lam_op_kind kind);
-/* The choices that LAM_KERNEL_MEASURE tries are the create function's own business: conv.c measures there. */
+/* The choices that LAM_KERNEL_MEASURE tries are the create function's own business (measure.h). */
 
 /* ---- streams (cuda_backend.c) ---- */
 
@@ -59,9 +59,8 @@ struct lam_stream {
 
 /* Remembers the first failure on a stream; `what` is a static string ("conv_bwd_data"). stream_sync reports it. */
 void lam_cuda_check(struct lam_stream *stream, cudaError_t error, const char *what);
-/* The same for a call of another library; `says` is its own text. */
-void lam_cuda_library_failed(struct lam_stream *stream, lam_status status, const char *what,
-                             const char *says);
+/* The same for another failure; `says` is the text of whoever failed. */
+void lam_cuda_failed(struct lam_stream *stream, lam_status status, const char *what, const char *says);
 
 /* ---- devices (cuda_backend.c) ---- */
 

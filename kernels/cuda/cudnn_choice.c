@@ -1,13 +1,12 @@
 /* Which of cuDNN's algorithms a convolution takes: one for all slice sizes.
  *
- * Only algorithms that give the same bits in every run are named here, so that no other is ever taken, and none by Fourier
- * transform: cuDNN has those for planar data alone. Of these, an algorithm fits if it can do every slice size with bounded
- * scratch. The rule of shape takes the first in the order of cuDNN's own heuristic, a name that one; conv.c measures by
- * naming all. */
+ * Only algorithms that, as cuDNN documents them, give the same bits in every run are named here, so that no other is ever
+ * taken, and none by Fourier transform: cuDNN has those for planar data alone. Of these, an algorithm fits if it can do
+ * every slice size with bounded scratch. The rule of shape takes the first in the order of cuDNN's own heuristic, a name
+ * that one; conv.c measures by naming all. */
 #include "cuda/cudnn_conv.h"
 #include "cuda/library_operand.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Scratch is bounded by a multiple of the data, between a floor for small ones and a ceiling. */
@@ -83,7 +82,7 @@ static lam_status try_algorithm(const struct lam_op *op, struct lam_cudnn_conv *
         struct lam_cudnn_slice *slice = &conv->slices[i];
         slice->scratch_bytes = 0;
         cudnnStatus_t status = ask_scratch(conv, slice, algorithm, &slice->scratch_bytes);
-        if (lam_cudnn_is_unsupported(status))
+        if (lam_cudnn_is_unsupported(status) || status == CUDNN_STATUS_BAD_PARAM)
             *fits = false;
         else if (status != CUDNN_STATUS_SUCCESS)
             return lam_cuda_op_failed(LAM_ERR_DEVICE, op, "asking cuDNN for the size of its workspace",
@@ -155,69 +154,50 @@ static lam_status ask(const struct lam_op *op, const struct lam_cudnn_conv *conv
                               cudnnGetErrorString(status));
 }
 
-/* ---- costs: the algorithms of the table by what speaks against them, INFINITY for those that are out ---- */
+/* ---- choosing ---- */
 
-static void keep_less(float *cost, float other) {
-    if (other < *cost) *cost = other;
-}
+/* Places in the table, in the order in which they are to be tried. */
+struct order {
+    int places[MOST_ANSWERS], count;
+};
 
-static void note_answer(enum lam_op_kind kind, const struct answer *answer, float cost, float *costs) {
-    const struct algorithm *algorithms = algorithms_of(kind);
-    for (int a = 0; algorithms[a].name; a++)
-        if (answer->good && algorithms[a].value == answer->algorithm) keep_less(&costs[a], cost);
-}
-
-static lam_status cost_by_rule(const struct lam_op *op, const struct lam_cudnn_conv *conv, float *costs) {
+/* As cuDNN expects them to be fast. */
+static lam_status order_by_rule(const struct lam_op *op, const struct lam_cudnn_conv *conv,
+                                struct order *order) {
+    const struct algorithm *algorithms = algorithms_of(op->kind);
     struct answer answers[MOST_ANSWERS];
     int count;
     LAM_TRY(ask(op, conv, answers, &count));
-    for (int i = 0; i < count; i++) note_answer(op->kind, &answers[i], (float)i, costs);
+    for (int i = 0; i < count; i++)
+        for (int a = 0; answers[i].good && algorithms[a].name; a++)
+            if (algorithms[a].value == answers[i].algorithm) order->places[order->count++] = a;
     return LAM_OK;
 }
 
-static lam_status cost_by_name(const struct lam_op *op, const char *name, float *costs) {
+static lam_status order_by_name(const struct lam_op *op, const char *name, struct order *order) {
     const struct algorithm *algorithms = algorithms_of(op->kind);
     for (int a = 0; algorithms[a].name; a++)
         if (strcmp(algorithms[a].name, name) == 0) {
-            costs[a] = 0;
+            order->places[order->count++] = a;
             return LAM_OK;
         }
     return lam_cuda_op_failed(LAM_ERR_INVALID, op, "cuDNN has no such algorithm", name);
 }
 
-/* ---- choosing ---- */
-
-static int cheapest(const float *costs) {
-    int best = 0;
-    for (int a = 1; a < LAM_CUDNN_MOST_ALGORITHMS; a++)
-        if (costs[a] < costs[best]) best = a;
-    return best;
-}
-
-static lam_status take_cheapest(const struct lam_op *op, struct lam_cudnn_conv *conv, float *costs,
-                                const char **chosen) {
-    const struct algorithm *algorithms = algorithms_of(op->kind);
-    for (int a = cheapest(costs); costs[a] < INFINITY; a = cheapest(costs)) {
-        bool fits;
-        LAM_TRY(try_algorithm(op, conv, algorithms[a].value, &fits));
-        *chosen = algorithms[a].name;
-        if (fits) return LAM_OK;
-        costs[a] = INFINITY;
-    }
-    *chosen = NULL;
-    return LAM_OK;
-}
-
 lam_status lam_cudnn_choose(const struct lam_op *op, const struct lam_kernel_options *options,
                             struct lam_cudnn_conv *conv, const char **chosen) {
-    float costs[LAM_CUDNN_MOST_ALGORITHMS];
-    for (int a = 0; a < LAM_CUDNN_MOST_ALGORITHMS; a++) costs[a] = INFINITY;
+    struct order order = {.count = 0};
     if (options->choice)
-        LAM_TRY(cost_by_name(op, options->choice, costs));
+        LAM_TRY(order_by_name(op, options->choice, &order));
     else
-        LAM_TRY(cost_by_rule(op, conv, costs));
-    LAM_TRY(take_cheapest(op, conv, costs, chosen));
-    if (*chosen) return LAM_OK;
+        LAM_TRY(order_by_rule(op, conv, &order));
+    for (int i = 0; i < order.count; i++) {
+        const struct algorithm *algorithm = &algorithms_of(op->kind)[order.places[i]];
+        bool fits;
+        LAM_TRY(try_algorithm(op, conv, algorithm->value, &fits));
+        *chosen = algorithm->name;
+        if (fits) return LAM_OK;
+    }
     if (options->choice)
         return lam_cuda_op_failed(LAM_ERR_UNSUPPORTED, op, "cuDNN cannot do it here as", options->choice);
     return lam_cuda_op_failed(LAM_ERR_UNSUPPORTED, op, "cuDNN has no deterministic algorithm for it",

@@ -68,8 +68,13 @@ static inline bool lam_cudnn_conv_may_fuse(const struct lam_cudnn_conv *conv, bo
     return conv->activation && (relu || conv->algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM);
 }
 
+/* What it was asked for, that is; not that the installation lacks something. */
 static inline bool lam_cudnn_is_unsupported(cudnnStatus_t status) {
-    return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
+    return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED &&
+           status != CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDA_DRIVER &&
+           status != CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDART &&
+           status != CUDNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING &&
+           status != CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE;
 }
 
 /* Inside: sets the algorithm of a convolution whose descriptors are made (cudnn_choice.c). */

@@ -76,8 +76,8 @@ static void multiply(const struct linear *linear, const struct lam_kernel_args *
         lam_cublas_product_run(&slice->product, a, b, bias, c, d,
                                lam_library_scratch(args, linear->scratch_offset), args->stream->stream);
     if (status != CUBLAS_STATUS_SUCCESS)
-        lam_cuda_library_failed(args->stream, LAM_ERR_DEVICE, lam_op_name(linear->kernel.op.kind),
-                                cublasLtGetStatusString(status));
+        lam_cuda_failed(args->stream, LAM_ERR_DEVICE, lam_op_name(linear->kernel.op.kind),
+                        cublasLtGetStatusString(status));
 }
 
 static void forward_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {

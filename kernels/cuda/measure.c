@@ -1,5 +1,5 @@
-/* Kernels are timed as steps run them: recorded, so that the host's launching is not in the time, the same one several
- * times in a row, and of some rounds the best, as disturbances only ever add. */
+/* Candidates take turns, so that neither a disturbance nor a clock that still rises falls on one of them alone, and the best
+ * of their rounds counts, as disturbances only ever add. Who is far behind is out. */
 #include "cuda/measure.h"
 
 #include "cuda/libraries.h"
@@ -8,18 +8,28 @@
 #include <math.h>
 
 #define ENOUGH_MILLISECONDS 2.0f /* of a round */
-/* Behind by this much in one run of ENOUGH_MILLISECONDS or more is beaten. */
 #define FAR_BEHIND          1.5f
-enum { ROUNDS = 3, MOST_RUNS = 8 };
+enum { TURNS = 4, MOST_RUNS = 16, MOST_CANDIDATES = 8 };
 
 static const struct lam_backend *const backend = &lam_backend_cuda;
 
-struct trial {
+struct candidate {
+    struct lam_kernel *kernel;
+    const char *name;
+    struct lam_recording *recording; /* of `runs` runs; NULL: they are launched one by one */
+    int runs;
+    float milliseconds; /* of a run, the least up to now */
+    bool out;
+};
+
+struct contest {
     struct lam_backend_device *device;
+    const struct lam_kernel_options *options;
     struct lam_stream *stream;
     cudaEvent_t from, to;
-    void *memory; /* all operands of a kernel, with its workspace and partial */
-    struct lam_kernel_args args;
+    void *memory; /* all operands of a kernel, with its workspace and partial; for one at a time */
+    struct candidate candidates[MOST_CANDIDATES];
+    int count;
 };
 
 /* ---- what a kernel runs on ---- */
@@ -27,165 +37,220 @@ struct trial {
 static size_t operand_bytes(const struct lam_operand *operand, int count) {
     size_t bytes = lam_tensor_bytes(&operand->desc);
     int64_t samples = operand->batched ? operand->desc.shape.dim[0] : 0;
-    return lam_library_align(samples > 0 ? bytes / (size_t)samples * (size_t)count : bytes);
+    return samples > 0 ? bytes / (size_t)samples * (size_t)count : bytes;
 }
 
-/* The next `bytes` behind *end; NULL while only counting. */
-static void *take(const struct trial *t, size_t *end, size_t bytes) {
-    void *place = t->memory ? (char *)t->memory + *end : NULL;
+/* The next `bytes` behind *end; NULL without memory. */
+static void *take(void *memory, size_t *end, size_t bytes) {
+    void *place = memory ? (char *)memory + *end : NULL;
     *end += lam_library_align(bytes);
     return place;
 }
 
-/* Returns the bytes that all takes; sets the arguments if there is memory. */
-static size_t lay_out(struct trial *t, const struct lam_kernel *k, int count) {
+/* Lays all that a kernel needs into `memory`. Returns the bytes that it takes. */
+static size_t lay_out(const struct contest *c, const struct lam_kernel *k, void *memory,
+                      struct lam_kernel_args *args) {
     const struct lam_op *op = &k->op;
+    int count = c->options->slices[0];
     size_t end = 0;
-    t->args = (struct lam_kernel_args){.count = count, .stream = t->stream};
+    *args = (struct lam_kernel_args){.count = count, .stream = c->stream};
     for (int i = 0; i < op->inputs; i++)
         if (op->in[i].present)
-            t->args.in[i] =
-                take(t, &end, k->prepared_bytes[i] ? k->prepared_bytes[i] : operand_bytes(&op->in[i], count));
+            args->in[i] = take(
+                memory, &end, k->prepared_bytes[i] ? k->prepared_bytes[i] : operand_bytes(&op->in[i], count));
     for (int i = 0; i < op->outputs; i++)
         if (op->out[i].present && op->out[i].batched)
-            t->args.out[i] = take(t, &end, operand_bytes(&op->out[i], count));
-    if (k->partial_bytes) t->args.partial = take(t, &end, k->partial_bytes);
-    if (k->workspace_bytes) t->args.workspace = take(t, &end, k->workspace_bytes);
+            args->out[i] = take(memory, &end, operand_bytes(&op->out[i], count));
+    if (k->partial_bytes) args->partial = take(memory, &end, k->partial_bytes);
+    if (k->workspace_bytes) args->workspace = take(memory, &end, k->workspace_bytes);
     return end;
 }
 
-/* Zeros are as good as any numbers for the time of a convolution or product. */
-static lam_status fill(struct trial *t, const struct lam_kernel *k, int count) {
-    size_t bytes = lay_out(t, k, count);
-    LAM_TRY(backend->allocate(t->device, bytes, &t->memory));
-    lay_out(t, k, count);
-    return backend->fill_zero(t->stream, t->memory, bytes);
+/* ---- who takes part ---- */
+
+static int left(const struct contest *c) {
+    int count = 0;
+    for (int i = 0; i < c->count; i++) count += !c->candidates[i].out;
+    return count;
 }
 
-static void empty(struct trial *t) {
-    if (t->memory) backend->release(t->device, t->memory);
-    t->memory = NULL;
+/* Leaves a candidate out that has failed; if the device has, that is the failure. */
+static lam_status leave_out(struct contest *c, struct candidate *candidate, lam_status failure) {
+    lam_log(LAM_LOG_WARNING, "%s is not measured as %s: %s", lam_op_name(candidate->kernel->op.kind),
+            candidate->name, lam_error_text());
+    candidate->out = true;
+    return left(c) > 0 ? backend->stream_sync(c->stream) : failure;
 }
 
-/* ---- timing ---- */
-
-/* The stream's time between its events, which have been put on it. */
-static lam_status read_time(struct trial *t, float *milliseconds) {
-    LAM_TRY(backend->stream_sync(t->stream));
-    lam_cuda_check(t->stream, cudaEventElapsedTime(milliseconds, t->from, t->to), "timing a kernel");
-    return backend->stream_sync(t->stream);
-}
-
-static void mark(struct trial *t, cudaEvent_t event) {
-    lam_cuda_check(t->stream, cudaEventRecord(event, t->stream->stream), "timing a kernel");
-}
-
-static lam_status time_one(struct trial *t, const struct lam_kernel *k, float *milliseconds) {
-    mark(t, t->from);
-    k->run(k, &t->args);
-    mark(t, t->to);
-    return read_time(t, milliseconds);
-}
-
-static lam_status time_recording(struct trial *t, struct lam_recording *recording, int runs, float *best) {
-    for (int round = 0; round < ROUNDS; round++) {
-        float milliseconds;
-        mark(t, t->from);
-        LAM_TRY(backend->record_launch(recording, t->stream));
-        mark(t, t->to);
-        LAM_TRY(read_time(t, &milliseconds));
-        if (milliseconds / (float)runs < *best) *best = milliseconds / (float)runs;
+static lam_status enter(struct contest *c, lam_cuda_create_fn create, const char *const *choices,
+                        const struct lam_op *op) {
+    struct lam_kernel_options with_choice = *c->options;
+    for (; *choices && c->count < MOST_CANDIDATES; choices++) {
+        struct candidate *candidate = &c->candidates[c->count];
+        with_choice.choice = *choices;
+        lam_status status = create(c->device, op, &with_choice, &candidate->kernel, &candidate->name);
+        if (status == LAM_ERR_UNSUPPORTED) continue;
+        LAM_TRY(status);
+        candidate->milliseconds = INFINITY;
+        c->count++;
     }
     return LAM_OK;
 }
 
-static lam_status record(struct trial *t, const struct lam_kernel *k, int runs,
-                         struct lam_recording **recording) {
-    LAM_TRY(backend->record_begin(t->stream));
-    for (int i = 0; i < runs; i++) k->run(k, &t->args);
-    return backend->record_end(t->stream, recording);
+static struct candidate *hungriest(struct contest *c, size_t *bytes) {
+    struct candidate *most = NULL;
+    struct lam_kernel_args args;
+    *bytes = 0;
+    for (int i = 0; i < c->count; i++) {
+        size_t need = c->candidates[i].out ? 0 : lay_out(c, c->candidates[i].kernel, NULL, &args);
+        if (need <= *bytes) continue;
+        *bytes = need;
+        most = &c->candidates[i];
+    }
+    return most;
 }
 
-/* The first run loads what the library has not loaded yet. `to_beat`: the best time of other kernels. */
-static lam_status time_kernel(struct trial *t, const struct lam_kernel *k, float to_beat, float *best) {
-    LAM_TRY(time_one(t, k, best));
-    LAM_TRY(time_one(t, k, best));
-    if (*best >= ENOUGH_MILLISECONDS && *best > FAR_BEHIND * to_beat) return LAM_OK;
-    int runs = *best * MOST_RUNS > ENOUGH_MILLISECONDS ? (int)(ENOUGH_MILLISECONDS / *best) : MOST_RUNS;
-    if (runs < 1) runs = 1;
-    struct lam_recording *recording;
-    LAM_TRY(record(t, k, runs, &recording));
-    *best = INFINITY; /* the one alone waited for its launch */
-    lam_status status = time_recording(t, recording, runs, best);
-    backend->record_destroy(recording);
-    return status;
+/* Zeros do for the time of a convolution, but for what a GPU saves that is at its limit of power. */
+static lam_status get_memory(struct contest *c) {
+    for (;;) {
+        size_t bytes;
+        struct candidate *most = hungriest(c, &bytes);
+        lam_status status = backend->allocate(c->device, bytes, &c->memory);
+        if (status == LAM_OK) return backend->fill_zero(c->stream, c->memory, bytes);
+        c->memory = NULL;
+        if (status != LAM_ERR_NO_MEMORY) return status;
+        LAM_TRY(leave_out(c, most, status));
+    }
+}
+
+/* ---- timing ---- */
+
+static void mark(struct contest *c, cudaEvent_t event) {
+    lam_cuda_check(c->stream, cudaEventRecord(event, c->stream->stream), "timing a kernel");
+}
+
+/* The stream's time between its events, which have been put on it. */
+static lam_status read_time(struct contest *c, float *milliseconds) {
+    LAM_TRY(backend->stream_sync(c->stream));
+    lam_cuda_check(c->stream, cudaEventElapsedTime(milliseconds, c->from, c->to), "timing a kernel");
+    return backend->stream_sync(c->stream);
+}
+
+static void run(struct contest *c, const struct candidate *candidate, int times) {
+    struct lam_kernel_args args;
+    lay_out(c, candidate->kernel, c->memory, &args);
+    for (int i = 0; i < times; i++) candidate->kernel->run(candidate->kernel, &args);
+}
+
+/* The first run loads what the library has not loaded yet. */
+static lam_status estimate(struct contest *c, const struct candidate *candidate, float *milliseconds) {
+    run(c, candidate, 1);
+    LAM_TRY(backend->stream_sync(c->stream));
+    mark(c, c->from);
+    run(c, candidate, 1);
+    mark(c, c->to);
+    return read_time(c, milliseconds);
+}
+
+static lam_status make_ready(struct contest *c, struct candidate *candidate) {
+    float milliseconds;
+    LAM_TRY(estimate(c, candidate, &milliseconds));
+    float runs = ENOUGH_MILLISECONDS / milliseconds;
+    candidate->runs = runs > MOST_RUNS ? MOST_RUNS : runs < 1 ? 1 : (int)runs;
+    if (c->options->launch_each) return LAM_OK;
+    LAM_TRY(backend->record_begin(c->stream));
+    run(c, candidate, candidate->runs);
+    return backend->record_end(c->stream, &candidate->recording);
+}
+
+static lam_status launch(struct contest *c, const struct candidate *candidate) {
+    if (candidate->recording) return backend->record_launch(candidate->recording, c->stream);
+    run(c, candidate, candidate->runs);
+    return LAM_OK;
+}
+
+/* Short runs are led by as many others, so that the GPU is busy while the host launches those that are timed. */
+static lam_status time_round(struct contest *c, struct candidate *candidate) {
+    float milliseconds;
+    if (candidate->runs > 1) LAM_TRY(launch(c, candidate));
+    mark(c, c->from);
+    LAM_TRY(launch(c, candidate));
+    mark(c, c->to);
+    LAM_TRY(read_time(c, &milliseconds));
+    milliseconds /= (float)candidate->runs;
+    if (milliseconds < candidate->milliseconds) candidate->milliseconds = milliseconds;
+    return LAM_OK;
 }
 
 /* ---- choosing ---- */
 
-struct winner {
-    struct lam_kernel *kernel;
-    const char *name;
-    float milliseconds;
-};
-
-static lam_status try_choice(struct trial *t, lam_cuda_create_fn create, const struct lam_op *op,
-                             const struct lam_kernel_options *options, struct winner *best) {
-    struct winner one = {.milliseconds = INFINITY};
-    lam_status status = create(t->device, op, options, &one.kernel, &one.name);
-    if (status != LAM_OK) return status;
-    status = fill(t, one.kernel, options->slices[0]);
-    if (status == LAM_OK) status = time_kernel(t, one.kernel, best->milliseconds, &one.milliseconds);
-    empty(t);
-    if (status == LAM_OK && one.milliseconds < best->milliseconds) {
-        struct lam_kernel *loser = best->kernel;
-        *best = one;
-        one.kernel = loser;
+static lam_status for_each(struct contest *c, lam_status (*action)(struct contest *c, struct candidate *)) {
+    for (int i = 0; i < c->count; i++) {
+        struct candidate *candidate = &c->candidates[i];
+        if (candidate->out) continue;
+        lam_status status = action(c, candidate);
+        if (status != LAM_OK) LAM_TRY(leave_out(c, candidate, status));
     }
-    if (one.kernel) one.kernel->destroy(one.kernel);
-    return status;
+    return LAM_OK;
 }
 
-static lam_status try_all(struct trial *t, lam_cuda_create_fn create, const char *const *choices,
-                          const struct lam_op *op, const struct lam_kernel_options *options,
-                          struct winner *best) {
-    struct lam_kernel_options with_choice = *options;
-    for (; *choices; choices++) {
-        with_choice.choice = *choices;
-        lam_status status = try_choice(t, create, op, &with_choice, best);
-        if (status != LAM_OK && status != LAM_ERR_UNSUPPORTED) return status;
+static struct candidate *fastest(struct contest *c) {
+    struct candidate *best = NULL;
+    for (int i = 0; i < c->count; i++)
+        if (!c->candidates[i].out && (!best || c->candidates[i].milliseconds < best->milliseconds))
+            best = &c->candidates[i];
+    return best;
+}
+
+static lam_status compete(struct contest *c) {
+    LAM_TRY(get_memory(c));
+    LAM_TRY(for_each(c, make_ready));
+    for (int turn = 0; turn < TURNS && left(c) > 1; turn++) {
+        LAM_TRY(for_each(c, time_round));
+        float limit = fastest(c)->milliseconds * FAR_BEHIND;
+        for (int i = 0; turn > 0 && i < c->count; i++)
+            c->candidates[i].out |= c->candidates[i].milliseconds > limit;
     }
-    with_choice.choice = NULL;
-    return best->kernel ? LAM_OK : create(t->device, op, &with_choice, &best->kernel, &best->name);
+    return LAM_OK;
 }
 
-static lam_status prepare_trial(struct trial *t) {
-    LAM_TRY(backend->stream_create(t->device, &t->stream));
-    lam_cuda_check(t->stream, cudaEventCreateWithFlags(&t->from, cudaEventDefault), "making an event");
-    lam_cuda_check(t->stream, cudaEventCreateWithFlags(&t->to, cudaEventDefault), "making an event");
-    return backend->stream_sync(t->stream);
+static lam_status begin(struct contest *c) {
+    LAM_TRY(backend->stream_create(c->device, &c->stream));
+    lam_cuda_check(c->stream, cudaEventCreateWithFlags(&c->from, cudaEventDefault), "making an event");
+    lam_cuda_check(c->stream, cudaEventCreateWithFlags(&c->to, cudaEventDefault), "making an event");
+    return backend->stream_sync(c->stream);
 }
 
-static void end_trial(struct trial *t) {
-    if (t->from && cudaEventDestroy(t->from) != cudaSuccess) cudaGetLastError();
-    if (t->to && cudaEventDestroy(t->to) != cudaSuccess) cudaGetLastError();
-    if (t->stream) backend->stream_destroy(t->stream);
+static void end(struct contest *c, const struct candidate *winner) {
+    for (int i = 0; i < c->count; i++) {
+        struct candidate *candidate = &c->candidates[i];
+        backend->record_destroy(candidate->recording);
+        if (candidate != winner) candidate->kernel->destroy(candidate->kernel);
+    }
+    if (c->memory) backend->release(c->device, c->memory);
+    if (c->from && cudaEventDestroy(c->from) != cudaSuccess) cudaGetLastError();
+    if (c->to && cudaEventDestroy(c->to) != cudaSuccess) cudaGetLastError();
+    if (c->stream) backend->stream_destroy(c->stream);
 }
 
 lam_status lam_cuda_measure(struct lam_backend_device *device, lam_cuda_create_fn create,
                             const char *const *choices, const struct lam_op *op,
                             const struct lam_kernel_options *options, struct lam_kernel **kernel,
                             const char **chosen) {
-    struct trial trial = {.device = device};
-    struct winner best = {.milliseconds = INFINITY};
-    lam_status status = prepare_trial(&trial);
-    if (status == LAM_OK) status = try_all(&trial, create, choices, op, options, &best);
-    end_trial(&trial);
-    if (status != LAM_OK) {
-        if (best.kernel) best.kernel->destroy(best.kernel);
-        return status;
+    struct contest c = {.device = device, .options = options};
+    struct lam_kernel_options by_rule = *options;
+    by_rule.choice = NULL;
+    lam_status status = enter(&c, create, choices, op);
+    if (status == LAM_OK && c.count == 0) return create(device, op, &by_rule, kernel, chosen);
+    if (status == LAM_OK && c.count > 1) {
+        status = begin(&c);
+        if (status == LAM_OK) status = compete(&c);
     }
-    *kernel = best.kernel;
-    *chosen = best.name;
-    return LAM_OK;
+    struct candidate *winner = status == LAM_OK ? fastest(&c) : NULL;
+    if (winner) {
+        *kernel = winner->kernel;
+        *chosen = winner->name;
+    }
+    end(&c, winner);
+    return status;
 }

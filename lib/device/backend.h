@@ -96,8 +96,9 @@ struct lam_kernel_options {
      * alone. LAM_KERNEL_MEASURE: time the candidates here and now. A choice that does not apply is an error.
      */
     const char *choice;
-    bool
-        tf32; /* f32 matrix products and convolutions may round their inputs to TF32 (GPUs; others ignore it) */
+    /* Of GPUs; others ignore them. */
+    bool tf32;        /* f32 matrix products and convolutions may round their inputs to TF32 */
+    bool launch_each; /* steps are not recorded; for LAM_KERNEL_MEASURE */
 };
 #define LAM_KERNEL_MEASURE "measure"
 

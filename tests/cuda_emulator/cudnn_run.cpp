@@ -1,6 +1,4 @@
 /* The emulated cuDNN: the calls that compute. */
-#include "cuda_emulator/cudnn_run.h"
-
 #include <cmath>
 
 #include "cuda_emulator/cudnn_math.h"
@@ -8,11 +6,16 @@
 using namespace emulator::cudnn;
 namespace library = emulator::library;
 
-namespace emulator::cudnn {
-
 namespace {
 
 using library::operand;
+
+/* The three operands of a problem, of which its kind says what is written; and the workspace. */
+struct memory_of {
+    const void *x, *w, *y;
+    void *workspace;
+    size_t workspace_bytes;
+};
 
 /* Tensors need the alignment of an element, workspaces that of what a kernel may keep there. */
 operand read_from(const char *name, const tensor &t, const void *memory) {
@@ -68,11 +71,16 @@ const algorithm &usable(const problem &p, int algo, size_t workspace_bytes) {
     return a;
 }
 
-/* One pass, as the entry points of all three ask for it. */
+/* One pass, as the entry points of all three ask for it: out = alpha pass + beta out. */
 void run_algorithm(cudnnHandle_t handle, const char *name, const problem &p, int algo, const memory_of &m,
                    const void *alpha, const void *beta) {
     bool noisy = !usable(p, algo, m.workspace_bytes).deterministic;
-    run(handle, name, p, m, scalar(alpha, "alpha"), scalar(beta, "beta"), noisy);
+    float of_pass = scalar(alpha, "alpha"), of_out = scalar(beta, "beta");
+    put(handle, name, operands_of(p, m), [=] {
+        output to = plain_output(written(p), written(p, m), of_pass, of_out);
+        if (noisy) to.noise = library::scramble(library::next_count());
+        compute(p, m, to);
+    });
 }
 
 void check_bias(const tensor &bias, const tensor &y, const char *name) {
@@ -81,17 +89,6 @@ void check_bias(const tensor &bias, const tensor &y, const char *name) {
 }
 
 } // namespace
-
-void run(cudnnHandle_t handle, const char *name, const problem &p, const memory_of &m, float alpha,
-         float beta, bool noisy) {
-    put(handle, name, operands_of(p, m), [=] {
-        output to = plain_output(written(p), written(p, m), alpha, beta);
-        if (noisy) to.noise = library::scramble(library::next_count());
-        compute(p, m, to);
-    });
-}
-
-} // namespace emulator::cudnn
 
 cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void *alpha,
                                       const cudnnTensorDescriptor_t x_of, const void *x,

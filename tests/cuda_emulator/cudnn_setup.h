@@ -136,7 +136,6 @@ const float one = 1, zero = 0;
 struct perf {
     int algo;
     cudnnStatus_t status;
-    float time;
     size_t memory;
     cudnnDeterminism_t determinism;
     cudnnMathType_t math;
@@ -145,7 +144,7 @@ template <typename Perf> std::vector<perf> plain(const std::vector<Perf> &from, 
     std::vector<perf> to;
     for (int i = 0; i < count; i++) {
         const Perf &f = from[(size_t)i];
-        to.push_back({(int)f.algo, f.status, f.time, f.memory, f.determinism, f.mathType});
+        to.push_back({(int)f.algo, f.status, f.memory, f.determinism, f.mathType});
     }
     return to;
 }

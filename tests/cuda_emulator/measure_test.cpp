@@ -6,18 +6,20 @@
 #include "cuda/creation.h"
 #include "cuda/libraries.h"
 #include "cuda/measure.h"
+#include "cuda_emulator/faults.h"
 #include "cuda_emulator/test_harness.h"
 
 namespace {
 
 /* What a kernel does is said by its name. */
-constexpr char refused[] = "refused", refused_when_run[] = "refused when run", broken[] = "broken",
-               by_rule[] = "by rule", slow[] = "slow", middling[] = "middling", fast[] = "fast";
+constexpr char refused[] = "refused", failing[] = "failing", by_rule[] = "by rule", slow[] = "slow",
+               middling[] = "middling", fast[] = "fast";
 
-constexpr int batch = 6, slice = 4, features = 5;
+constexpr int batch = 6, slice = 4, features = 5, inputs = 7;
 constexpr size_t weight_bytes = 300, workspace_bytes = 1000, partial_bytes = 40;
 
-int kernels_alive, slow_ones; /* how often a slow kernel ran */
+int kernels_alive, slow_ones, runs, recorded_runs; /* slow_ones: how often a slow kernel slept */
+bool launch_each;
 
 struct sleeper {
     struct lam_kernel base;
@@ -27,24 +29,43 @@ struct sleeper {
 void sleep_on_stream(void *name) {
     const char *n = (const char *)name;
     slow_ones += n == slow;
-    usleep(n == slow ? 9000 : n == middling ? 5000 : 500);
+    usleep(n == slow ? 60000 : n == middling ? 20000 : 300);
 }
 
-/* All that it is given can be written to from end to end; the emulator looks at it. */
+struct range {
+    const void *begin;
+    size_t bytes;
+};
+
+/* Aligned, one behind the other without overlapping, and memory from end to end: that is the emulator's to see. */
+void check_ranges(const std::vector<range> &ranges, struct lam_stream *stream) {
+    for (size_t i = 0; i < ranges.size(); i++) {
+        const uintptr_t begin = (uintptr_t)ranges[i].begin;
+        CHECK(begin && begin % 256 == 0);
+        for (size_t j = 0; j < i; j++) {
+            const uintptr_t other = (uintptr_t)ranges[j].begin;
+            CHECK(begin + ranges[i].bytes <= other || other + ranges[j].bytes <= begin);
+        }
+        lam_cuda_check(stream, cudaMemsetAsync((void *)begin, 0, ranges[i].bytes, stream->stream),
+                       "clearing");
+    }
+}
+
 void run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const sleeper *k = (const sleeper *)kernel;
     struct lam_stream *stream = args->stream;
-    CHECK(args->count == slice && !args->accumulate && args->in[0] && !args->in[2]);
-    if (k->name == refused_when_run)
-        return lam_cuda_library_failed(stream, LAM_ERR_UNSUPPORTED, "a test", "not today");
-    if (k->name == broken) return lam_cuda_library_failed(stream, LAM_ERR_DEVICE, "a test", "out of order");
-    auto clear = [&](void *to, size_t bytes) {
-        lam_cuda_check(stream, cudaMemsetAsync(to, 0, bytes, stream->stream), "clearing");
-    };
-    clear((void *)args->in[1], weight_bytes);
-    clear(args->out[0], slice * features * sizeof(float));
-    clear(args->workspace, workspace_bytes);
-    clear(args->partial, partial_bytes);
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    lam_cuda_check(stream, cudaStreamIsCapturing(stream->stream, &status), "looking for a capture");
+    recorded_runs += status == cudaStreamCaptureStatusActive;
+    runs++;
+    CHECK(args->count == slice && !args->accumulate && !args->in[2] && !args->out[1]);
+    if (k->name == failing) return lam_cuda_failed(stream, LAM_ERR_DEVICE, "a test", "not today");
+    check_ranges({{args->in[0], slice * inputs * sizeof(float)},
+                  {args->in[1], weight_bytes},
+                  {args->out[0], slice * features * sizeof(float)},
+                  {args->workspace, workspace_bytes},
+                  {args->partial, partial_bytes}},
+                 stream);
     lam_cuda_check(stream, cudaLaunchHostFunc(stream->stream, sleep_on_stream, (void *)k->name), "sleeping");
 }
 
@@ -83,16 +104,20 @@ struct measured {
     std::string chosen;
 };
 
-/* Nothing but the chosen kernel is left. */
-measured measure(std::initializer_list<const char *> names) {
+struct opened {
     struct lam_backend_device *device;
-    CHECK(lam_backend_cuda.device_open("0", &device) == LAM_OK);
+    opened() { CHECK(lam_backend_cuda.device_open("0", &device) == LAM_OK); }
+    ~opened() { lam_backend_cuda.device_close(device); }
+};
+
+/* Nothing but the chosen kernel is left, and that is destroyed. */
+measured measure_on(struct lam_backend_device *device, std::initializer_list<const char *> names) {
     struct lam_op op = {};
     op.kind = LAM_OP_LINEAR;
     op.inputs = 3;
     op.outputs = 2;
-    op.in[0] = operand(true, {batch, 7});
-    op.in[1] = operand(false, {features, 7});
+    op.in[0] = operand(true, {batch, inputs});
+    op.in[1] = operand(false, {features, inputs});
     op.out[0] = operand(true, {batch, features});
     op.out[1] = operand(false, {features});
     const int slices[] = {slice, 2};
@@ -100,22 +125,26 @@ measured measure(std::initializer_list<const char *> names) {
     options.slices = slices;
     options.slice_count = 2;
     options.lanes = 1;
+    options.launch_each = launch_each;
     std::vector<const char *> choices(names);
     choices.push_back(nullptr);
     struct lam_kernel *kernel = nullptr;
     const char *chosen = nullptr;
-    size_t before, after, total;
-    CHECK(cudaMemGetInfo(&before, &total) == cudaSuccess);
+    const size_t before = emulator_memory_used(0);
     measured result = {lam_cuda_measure(device, create, choices.data(), &op, &options, &kernel, &chosen), ""};
-    CHECK(cudaMemGetInfo(&after, &total) == cudaSuccess && before == after);
+    CHECK(emulator_memory_used(0) == before);
     CHECK(kernels_alive == (result.status == LAM_OK ? 1 : 0));
     if (result.status == LAM_OK) {
         result.chosen = chosen;
         CHECK(((sleeper *)kernel)->name == chosen);
         kernel->destroy(kernel);
     }
-    lam_backend_cuda.device_close(device);
     return result;
+}
+
+measured measure(std::initializer_list<const char *> names) {
+    opened gpu;
+    return measure_on(gpu.device, names);
 }
 
 void fastest() {
@@ -125,21 +154,61 @@ void fastest() {
 }
 
 void refused_ones() {
-    CHECK(measure({refused, slow, refused_when_run, middling, refused}).chosen == middling);
-    CHECK(measure({refused, refused_when_run}).chosen == by_rule);
+    CHECK(measure({refused, slow, middling, refused}).chosen == middling);
+    CHECK(runs > 0);
+    runs = 0;
+    CHECK(measure({refused, refused}).chosen == by_rule);
+    CHECK(measure({refused, slow}).chosen == slow); /* nothing to compare it with */
+    CHECK(runs == 0);
 }
 
-void failures() {
-    measured result = measure({fast, broken, slow});
-    CHECK(result.status == LAM_ERR_DEVICE && strstr(lam_error_text(), "a test: out of order"));
+void failing_ones() {
+    CHECK(measure({slow, failing, middling, failing}).chosen == middling);
+    CHECK(measure({failing, slow}).chosen == slow);
+    CHECK(measure({failing, failing}).status == LAM_ERR_DEVICE &&
+          strstr(lam_error_text(), "a test: not today"));
+}
+
+void little_memory() {
+    opened gpu;
+    emulator_set_memory(0, emulator_memory_used(0) + 1000);
+    CHECK(measure_on(gpu.device, {slow, fast}).status == LAM_ERR_NO_MEMORY);
+    CHECK(runs == 0);
 }
 
 /* One that is far behind is not run again and again. */
 void beaten() {
-    measure({slow, fast});
-    int first = slow_ones;
+    measure({slow, slow});
+    int all = slow_ones;
+    slow_ones = 0;
     measure({fast, slow});
-    CHECK(slow_ones - first == 2 && first > 2);
+    CHECK(slow_ones == 4 && all > 2 * slow_ones);
+}
+
+void recorded() {
+    CHECK(measure({fast, middling}).chosen == fast);
+    CHECK(recorded_runs >= 2 && runs == recorded_runs + 4);
+    launch_each = true;
+    runs = recorded_runs = 0;
+    CHECK(measure({middling, fast}).chosen == fast);
+    CHECK(recorded_runs == 0 && runs > 6);
+}
+
+/* Whatever call fails: one of the candidates is left, or there is an error; and no memory, kernel or work. */
+void failing_calls() {
+    int failures = 0;
+    for (long n = 1;; n++) {
+        opened gpu;
+        const long before = emulator_calls("any");
+        emulator_fail("any", n);
+        measured result = measure_on(gpu.device, {fast, middling});
+        const bool reached = emulator_calls("any") - before >= n;
+        emulator_restore();
+        if (result.status != LAM_OK) CHECK(strlen(lam_error_text()) > 0);
+        failures += result.status != LAM_OK;
+        if (!reached) break;
+    }
+    CHECK(failures > 10);
 }
 
 } // namespace
@@ -147,7 +216,10 @@ void beaten() {
 int main() {
     expect_success("the fastest is taken", fastest);
     expect_success("what is refused is left out", refused_ones);
-    expect_success("what fails ends it", failures);
+    expect_success("what fails is left out", failing_ones);
+    expect_success("too little memory", little_memory);
     expect_success("far behind is beaten", beaten);
+    expect_success("recorded, unless it must not be", recorded);
+    expect_success("failing calls", failing_calls);
     return test_result();
 }

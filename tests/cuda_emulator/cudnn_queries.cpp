@@ -1,11 +1,9 @@
 /* The emulated cuDNN: which algorithm, what output size, how much workspace. */
-#include "cuda_emulator/cudnn_math.h"
-#include "cuda_emulator/cudnn_run.h"
+#include "cuda_emulator/cudnn_algorithms.h"
 
 #include <algorithm>
 
 using namespace emulator::cudnn;
-namespace library = emulator::library;
 
 namespace {
 
