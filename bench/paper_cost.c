@@ -56,7 +56,8 @@ static bool is_reordered(const struct lam_program_op *at, int input) {
            in->batched && in->desc.layout == LAM_PLAIN && in->desc.dtype == LAM_F32;
 }
 
-/* Kernels of a run. Sums over the batch are taken in two: of parts, then of the parts' sums. All launches of a step of
+/* Kernels of a run. Sums over the batch are taken in two: of parts, then of the parts' sums, which may go with other small work
+ * (paper_sum_copies). All launches of a step of
  * ResNet-20, ViT-Micro and EDSR-small, in f32 and bf16, are as many as tests/cuda_emulator has counted. */
 static int run_launches(const struct lam_program_op *at) {
     const struct lam_op *op = at->op;
@@ -66,15 +67,14 @@ static int run_launches(const struct lam_program_op *at) {
         return 1 + has_pass_behind(op) + is_reordered(at, 0);
     case LAM_OP_CONV_BWD_WEIGHTS:
     case LAM_OP_LINEAR_BWD_WEIGHTS:
-        return 1 + (op->out[1].present ? 2 : 0) + is_reordered(at, 0);
-    case LAM_OP_BN_BWD_STATS:
+        return 1 + op->out[1].present + is_reordered(at, 0);
+    case LAM_OP_BN_STATS: /* by a kernel of its own */
     case LAM_OP_LAYER_NORM_BWD:
     case LAM_OP_MIX_BWD:
     case LAM_OP_GLOBAL_AVG_POOL:
     case LAM_OP_SLICE_BWD:
         return 2;
-    case LAM_OP_BN_STATS: /* these and losses finish their sums by a kernel of their own */
-    case LAM_OP_L1:
+    case LAM_OP_L1: /* losses finish their sums by a kernel of their own */
     case LAM_OP_MSE:
     case LAM_OP_SMOOTH_L1:
     case LAM_OP_CHARBONNIER:
@@ -103,7 +103,7 @@ int paper_weight_copies(const struct lam_program_op *at) {
     return count + both;
 }
 
-/* One for each sum that no kernel of the op's own finishes. */
+/* Copies and sums of sums: one for each result that no kernel of the op's own finishes. */
 int paper_sum_copies(const struct lam_program_op *at) {
     int count = 0;
     if (at->op->kind == LAM_OP_BN_STATS) return 0;

@@ -1,7 +1,8 @@
-/* Small copies in one launch: what kernels' prepare() and reduce() put on a stream while the program says that none of it
- * depends on another (backend.h: together_begin).
+/* Small copies and sums in one launch: what kernels' prepare() and reduce() put on a stream while the program says that none of
+ * it depends on another (backend.h: together_begin).
  *
  *     lam_cuda_transpose(stream, weights, LAM_F32, prepared, LAM_BF16, outputs, channels, pixels);    // OIHW to OHWI
+ *     lam_cuda_fold(stream, parts, part_count, channels, dbias, channels);                            // column sums
  *
  * A step of a deep network has some hundred of them, each of a few kilobytes: alone, they would take the time of their
  * launches and of the pauses between them.
@@ -27,6 +28,7 @@ struct lam_cuda_bundled {
     void *to;
     uint32_t count, first_block; /* elements; of the launch */
     int32_t rows, columns;
+    int32_t parts; /* of a sum, `columns` apart; 0: a copy */
     bool from_bf16, to_bf16;
 };
 
@@ -40,6 +42,11 @@ struct lam_cuda_bundle {
  * copy. Put on the stream at once, or at the latest by lam_cuda_bundle_end. */
 void lam_cuda_transpose(struct lam_stream *stream, const void *from, enum lam_dtype from_type, void *to,
                         enum lam_dtype to_type, int64_t groups, int64_t rows, int64_t columns);
+
+/* to[i] = the sum of from[p * stride + i] over p < parts, for i < count <= stride: in double precision, in the order of fold_chunks
+ * (column_sum.cuh). Put on the stream as copies are. */
+void lam_cuda_fold(struct lam_stream *stream, const float *from, int64_t parts, int64_t stride, float *to,
+                   int64_t count);
 
 void lam_cuda_bundle_begin(struct lam_stream *stream);
 void lam_cuda_bundle_end(struct lam_stream *stream);

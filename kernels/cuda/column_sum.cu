@@ -29,14 +29,25 @@ size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, i
     return sum_bytes(device, 1, rows, columns, 1);
 }
 
-void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns, float *sums,
-                          bool accumulate, void *workspace, struct lam_stream *stream) {
+int64_t lam_cuda_column_parts(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns,
+                              float *parts, struct lam_stream *stream) {
+    int64_t count = 0;
     with_float_type(dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
         const struct matrix_sums<T> sum = { static_cast<const T *>(x), columns };
         const struct sum_shape shape = {1, 1, rows, columns, true, columns % VECTOR<T> == 0 && aligned({x})};
-        float *blocks = static_cast<float *>(workspace);
-        const int64_t chunks = sum_columns<T>(stream, "column_sums", sum, shape, blocks);
-        fold_blocks(stream, "column_sums", blocks, 1, chunks, columns, 1.0f, accumulate, sums);
+        count = sum_columns<T>(stream, "column_sums", sum, shape, parts);
     });
+    return count;
+}
+
+int64_t lam_cuda_column_part_count(const struct lam_backend_device *device, int64_t rows, int64_t columns) {
+    return sum_chunks(device, 1, rows, columns);
+}
+
+void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns, float *sums,
+                          bool accumulate, void *workspace, struct lam_stream *stream) {
+    float *parts = static_cast<float *>(workspace);
+    const int64_t count = lam_cuda_column_parts(x, dtype, rows, columns, parts, stream);
+    fold_blocks(stream, "column_sums", parts, 1, count, columns, 1.0f, accumulate, sums);
 }

@@ -1,10 +1,12 @@
 /* Sums over the rows of feature maps and matrices, column by column: deterministic, in two steps.
  *
- * What is summed is a struct S with pointers and maps, a constant S::TERMS, and two functions:
+ * What is summed is a struct S with pointers and maps, a constant S::TERMS, and two functions (three, if a chunk leaves more than
+ * sums):
  *
  *     template <int N> __device__ auto constants_of(const S &s, int64_t n, int c);      // of N columns from c on
  *     template <int N> __device__ void add_terms(const S &s, const C &constants, int64_t n, int64_t p, int c,
  *                                                float (&sums)[S::TERMS][N]);
+ *     template <int N> __device__ void leave_constants(const S &s, const C &constants, int c);  // once for each column
  *
  * sum_columns() gives a fixed number of chunks of the rows to as many blocks, which leave their sums in `blocks`, as
  * [segment][chunk][term][channel]; fold_blocks() adds the chunks in order. A segment is a part of the rows with sums of its own:
@@ -53,6 +55,9 @@ static inline size_t largest_sum_bytes(const struct lam_backend_device *device,
 
 /* ---- step 1: chunks ---- */
 
+/* Most have nothing to leave. */
+template <int N, typename S, typename C> __device__ inline void leave_constants(const S &, const C &, int) {}
+
 /* sum + lost grows by `value`, almost exactly (Knuth's TwoSum): sums of many terms of either sign may be small. */
 __device__ inline void add_compensated(float &sum, float &lost, float value) {
     const float total = sum + value, added = total - sum;
@@ -84,6 +89,7 @@ __global__ void sum_rows(S sum, int64_t segments, int64_t rows, int channels, fl
         float sums[S::TERMS][N] = {};
         if (c < channels) {
             const auto constants = constants_of<N>(sum, n, c);
+            if (blockIdx.x == 0 && threadIdx.y == 0) leave_constants<N>(sum, constants, c);
             const int64_t step = (int64_t)gridDim.x * blockDim.y;
             UNROLLED(4)
             for (int64_t p = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; p < rows; p += step)
@@ -100,6 +106,7 @@ template <typename S>
 __device__ inline void sum_channel(const S &sum, const struct sum_shape &shape, int64_t segment, int c,
                                    float (&sums)[S::TERMS][1]) {
     const auto constants = constants_of<1>(sum, segment, c);
+    if (blockIdx.x == 0 && threadIdx.x == 0) leave_constants<1>(sum, constants, c);
     const int64_t rows = shape.samples * shape.pixels, end = rows * (blockIdx.x + 1) / gridDim.x;
     int64_t r = rows * blockIdx.x / gridDim.x + threadIdx.x;
     int64_t n = r / shape.pixels, p = r % shape.pixels;
@@ -160,18 +167,19 @@ static int64_t sum_columns(struct lam_stream *stream, const char *name, const S 
 
 constexpr int FOLD_ROWS = 8;
 
-/* The sum of column `column` over the chunks, in threads with threadIdx.y = 0. Blocks of 32 x FOLD_ROWS threads; `room`: a double
- * for each. All threads must call it; columns beyond `columns` have the sum 0. */
-__device__ inline double fold_chunks(const float *blocks, int64_t chunks, int64_t columns, int64_t column,
-                                     double *room) {
+/* The sum of column `column` over the chunks, which are `stride` apart, in the threads of row 0. Blocks of FOLD_ROWS rows of 32
+ * threads; `room`: a double for each. All threads must call it; columns from `end` on have the sum 0. */
+__device__ inline double fold_chunks(const float *blocks, int64_t chunks, int64_t stride, int64_t column,
+                                     int64_t end, int row, double *room) {
+    const int lane = (int)(threadIdx.x % WARP);
     double sum = 0;
-    if (column < columns)
-        for (int64_t i = threadIdx.y; i < chunks; i += FOLD_ROWS) sum += (double)blocks[i * columns + column];
-    room[threadIdx.y * WARP + threadIdx.x] = sum;
+    if (column < end)
+        for (int64_t i = row; i < chunks; i += FOLD_ROWS) sum += (double)blocks[i * stride + column];
+    room[row * WARP + lane] = sum;
     __syncthreads();
     sum = 0;
-    if (threadIdx.y == 0)
-        for (int y = 0; y < FOLD_ROWS; y++) sum += room[y * WARP + threadIdx.x];
+    if (row == 0)
+        for (int y = 0; y < FOLD_ROWS; y++) sum += room[y * WARP + lane];
     __syncthreads();
     return sum;
 }
@@ -182,8 +190,8 @@ __global__ void fold_columns(const float *blocks, int64_t segments, int64_t chun
                              float scale, bool accumulate, T *out) {
     const int64_t column = (int64_t)blockIdx.x * WARP + threadIdx.x;
     for (int64_t s = blockIdx.y; s < segments; s += gridDim.y) {
-        const double sum =
-            fold_chunks(blocks + s * chunks * columns, chunks, columns, column, shared_memory<double>());
+        const double sum = fold_chunks(blocks + s * chunks * columns, chunks, columns, column, columns,
+                                       (int)threadIdx.y, shared_memory<double>());
         if (threadIdx.y != 0 || column >= columns) continue;
         T *to = out + s * columns + column;
         const float total = (float)(scale * sum);

@@ -100,6 +100,12 @@ static inline int64_t lam_cuda_sample(const struct lam_tensor_desc *desc) {
     return count;
 }
 
+/* There is one slice, the batch. */
+static inline bool lam_cuda_is_whole(const struct lam_op *op, const struct lam_kernel_options *options) {
+    return op->in[0].batched && options->slice_count == 1 &&
+           options->slices[0] == op->in[0].desc.shape.dim[0];
+}
+
 /* reduce() of partials that have the outputs' own format one behind the other: outputs in the order of the op, absent
  * ones left out. With one output only, the kernel can say partial_is_output. */
 void lam_cuda_reduce_copy(const struct lam_kernel *kernel, void *const *partials, int partial_count,

@@ -19,6 +19,12 @@ void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int
 /* Grows with `rows`: that of the largest slice is enough for all. */
 size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, int64_t rows, int64_t columns);
 
+/* The first half of it: leaves sums over parts of the rows in `parts`, as many bytes as that workspace, for lam_cuda_fold to add
+ * (bundle.h). Returns lam_cuda_column_part_count. */
+int64_t lam_cuda_column_parts(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns,
+                              float *parts, struct lam_stream *stream);
+int64_t lam_cuda_column_part_count(const struct lam_backend_device *device, int64_t rows, int64_t columns);
+
 /* y[r][c] += bias[c] + z[r][c], each of which may be NULL, then max(y, 0) if `relu`. z is of y's type. */
 void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, const void *z, int64_t rows,
                        int64_t columns, bool relu, struct lam_stream *stream);

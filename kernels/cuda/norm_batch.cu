@@ -3,12 +3,15 @@
  * Statistics are sums of x - p and of its square, where the pivot p is the mean of a few values of the channel, spread over the
  * slice; so nothing cancels, and a slice's mean and M2 follow from them in double precision. Slices are merged by Chan, Golub
  * and LeVeque's formula (1983, equations 1.5). The partial is three arrays of doubles: count, mean and M2 of each channel.
+ * The partial of the only slice is what its chunks leave (column_sum.cuh), for reduce() to add: a launch less.
  */
 #include "cuda/column_sum.cuh"
 
 struct bn_kernel {
     struct lam_kernel base;
-    bool last; /* all operands have channels last */
+    bool last;      /* all operands have channels last */
+    int64_t chunks; /* of statistics of the only slice: as many lie in the partial; else 0 */
+    double values;  /* the same: of a channel */
 };
 
 static const struct bn_kernel *bn_of(const struct lam_kernel *kernel) {
@@ -41,6 +44,16 @@ static size_t bn_sum_bytes(struct lam_backend_device *device, const struct lam_k
     return sum_bytes(device, 1, options->slices[0] * d[2] * d[3], d[1], terms);
 }
 
+/* Of the only slice: the sums of its chunks are the partial, with `more` floats a channel behind them. */
+static void bn_take_whole(struct bn_kernel *bn, struct lam_backend_device *device,
+                          const struct lam_kernel_options *options, const struct lam_tensor_desc &x,
+                          int terms, int more) {
+    const int64_t *d = x.shape.dim;
+    bn->chunks = sum_chunks(device, 1, d[0] * d[2] * d[3], d[1]);
+    bn->values = (double)(d[0] * d[2] * d[3]);
+    bn->base.partial_bytes = bn_sum_bytes(device, options, x, terms) + (size_t)(more * d[1]) * sizeof(float);
+}
+
 /* ---- statistics ---- */
 
 constexpr int PIVOT_VALUES = 8;
@@ -50,6 +63,7 @@ template <typename T> struct bn_deviations {
     const T *x;
     struct feature_map map;
     int64_t pivots[PIVOT_VALUES]; /* where the values for the pivots are, of channel 0 */
+    float *left;                  /* [channels]: the pivots; may be NULL */
 };
 
 template <int N> struct bn_pivot { float at[N]; };
@@ -78,27 +92,50 @@ __device__ void add_terms(const struct bn_deviations<T> &s, const struct bn_pivo
     }
 }
 
+template <int N, typename T>
+__device__ inline void leave_constants(const struct bn_deviations<T> &s, const struct bn_pivot<N> &pivot,
+                                       int c) {
+    for (int k = 0; k < N && s.left; k++) s.left[c + k] = pivot.at[k];
+}
+
+struct bn_moments {
+    double count, mean, m2;
+};
+
+/* Of a slice of `values` a channel, in the threads of row 0, from its chunks. All threads must call it; of channels beyond the
+ * last, nothing is known. */
+__device__ inline struct bn_moments bn_moments_of(const float *blocks, int64_t chunks, int channels, int c,
+                                                  float pivot, double values) {
+    double *room = shared_memory<double>();
+    const int stride = 2 * channels, row = (int)threadIdx.y;
+    const double sum = fold_chunks(blocks, chunks, stride, c, channels, row, room);
+    const double squares = fold_chunks(blocks + channels, chunks, stride, c, channels, row, room);
+    const double shift = sum / values;
+    return {values, (double)pivot + shift, fmax(squares - sum * shift, 0.0)};
+}
+
 template <typename T>
 __global__ void bn_merge(struct bn_deviations<T> slice, const float *blocks, int64_t chunks, int channels,
                          double values, bool accumulate, double *partial) {
     const int c = (int)(blockIdx.x * WARP + threadIdx.x);
-    double *room = shared_memory<double>();
-    const double sum = fold_chunks(blocks, chunks, 2 * channels, c, room);
-    const double squares = fold_chunks(blocks + channels, chunks, 2 * channels, c, room);
+    const float pivot = c < channels ? constants_of<1>(slice, 0, c).at[0] : 0.0f;
+    const struct bn_moments moments = bn_moments_of(blocks, chunks, channels, c, pivot, values);
     if (threadIdx.y != 0 || c >= channels) return;
-    const double shift = sum / values, m2 = fmax(squares - sum * shift, 0.0);
-    const double mean = (double)constants_of<1>(slice, 0, c).at[0] + shift;
     double *count = partial + c, *old_mean = count + channels, *old_m2 = old_mean + channels;
     if (accumulate) {
-        const double total = *count + values, share = values / total, delta = mean - *old_mean;
+        const double total = *count + values, share = values / total, delta = moments.mean - *old_mean;
         *old_mean += delta * share;
-        *old_m2 += m2 + delta * delta * (*count * share);
+        *old_m2 += moments.m2 + delta * delta * (*count * share);
         *count = total;
     } else {
         *count = values;
-        *old_mean = mean;
-        *old_m2 = m2;
+        *old_mean = moments.mean;
+        *old_m2 = moments.m2;
     }
+}
+
+static dim3 bn_fold_grid(int64_t channels) {
+    return dim3((unsigned)((channels + WARP - 1) / WARP));
 }
 
 template <typename T>
@@ -108,16 +145,22 @@ static void bn_stats_slice(const struct lam_kernel *kernel, const struct lam_ker
     const char *name = lam_op_name(kernel->op.kind);
     const struct sum_shape shape = bn_shape(bn, desc, args->count, aligned({args->in[0]}));
     struct bn_deviations<T> sum = {
-        static_cast<const T *>(args->in[0]), feature_map_of(desc), {}
+        static_cast<const T *>(args->in[0]), feature_map_of(desc), {}, nullptr
     };
     for (int64_t i = 0; i < PIVOT_VALUES; i++) {
         const int64_t r = args->count * shape.pixels * (2 * i + 1) / (2 * PIVOT_VALUES);
         sum.pivots[i] = r / shape.pixels * sum.map.sample + r % shape.pixels * sum.map.pixel;
     }
+    if (bn->chunks) {
+        float *chunks = static_cast<float *>(args->partial);
+        sum.left = chunks + 2 * bn->chunks * shape.channels;
+        sum_columns<T>(args->stream, name, sum, shape, chunks);
+        return;
+    }
     float *blocks = static_cast<float *>(args->workspace);
     const int64_t chunks = sum_columns<T>(args->stream, name, sum, shape, blocks);
-    lam_launch(args->stream, name, bn_merge<T>, dim3((unsigned)((shape.channels + WARP - 1) / WARP)),
-               dim3(WARP, FOLD_ROWS), WARP * FOLD_ROWS * sizeof(double), sum, blocks, chunks, shape.channels,
+    lam_launch(args->stream, name, bn_merge<T>, bn_fold_grid(shape.channels), dim3(WARP, FOLD_ROWS),
+               WARP * FOLD_ROWS * sizeof(double), sum, blocks, chunks, shape.channels,
                (double)(args->count * shape.pixels), args->accumulate, static_cast<double *>(args->partial));
 }
 
@@ -126,26 +169,53 @@ static void bn_stats_run(const struct lam_kernel *kernel, const struct lam_kerne
                     [&](auto *type) { bn_stats_slice<std::remove_pointer_t<decltype(type)>>(kernel, args); });
 }
 
-/* Any output may be absent. */
-__global__ void bn_finish(const double *partial, int channels, double eps, double momentum, float *mean,
-                          float *inv_std, float *running_mean, float *running_var) {
-    for (int64_t c = first_index(); c < channels; c += index_step()) {
-        const double count = partial[c], m = partial[channels + c], m2 = partial[2 * channels + c];
-        const double variance = m2 / count, unbiased = count > 1 ? m2 / (count - 1) : variance;
-        if (mean) mean[c] = (float)m;
-        if (inv_std) inv_std[c] = (float)(1 / sqrt(variance + eps));
-        if (running_mean) running_mean[c] = (float)((1 - momentum) * running_mean[c] + momentum * m);
-        if (running_var) running_var[c] = (float)((1 - momentum) * running_var[c] + momentum * unbiased);
-    }
+/* Any may be absent. */
+struct bn_outputs {
+    float *mean, *inv_std, *running_mean, *running_var;
+    double eps, momentum;
+};
+
+__device__ inline void bn_write(const struct bn_moments &moments, int64_t c, const struct bn_outputs &out) {
+    const double variance = moments.m2 / moments.count,
+                 unbiased = moments.count > 1 ? moments.m2 / (moments.count - 1) : variance,
+                 momentum = out.momentum;
+    if (out.mean) out.mean[c] = (float)moments.mean;
+    if (out.inv_std) out.inv_std[c] = (float)(1 / sqrt(variance + out.eps));
+    if (out.running_mean)
+        out.running_mean[c] = (float)((1 - momentum) * out.running_mean[c] + momentum * moments.mean);
+    if (out.running_var)
+        out.running_var[c] = (float)((1 - momentum) * out.running_var[c] + momentum * unbiased);
+}
+
+__global__ void bn_finish(const double *partial, int channels, struct bn_outputs out) {
+    for (int64_t c = first_index(); c < channels; c += index_step())
+        bn_write({partial[c], partial[channels + c], partial[2 * channels + c]}, c, out);
+}
+
+__global__ void bn_finish_whole(const float *blocks, int64_t chunks, int channels, const float *pivots,
+                                double values, struct bn_outputs out) {
+    const int c = (int)(blockIdx.x * WARP + threadIdx.x);
+    const float pivot = c < channels ? pivots[c] : 0.0f;
+    const struct bn_moments moments = bn_moments_of(blocks, chunks, channels, c, pivot, values);
+    if (threadIdx.y == 0 && c < channels) bn_write(moments, c, out);
 }
 
 static void bn_stats_reduce(const struct lam_kernel *kernel, void *const *partials, int, void *const *out,
                             int, int, struct lam_stream *stream) {
-    const int64_t channels = kernel->op.in[0].desc.shape.dim[1];
+    const struct bn_kernel *bn = bn_of(kernel);
+    const int channels = (int)kernel->op.in[0].desc.shape.dim[1];
+    const char *name = lam_op_name(kernel->op.kind);
     float *const *o = reinterpret_cast<float *const *>(out);
-    lam_launch(stream, lam_op_name(kernel->op.kind), bn_finish, lam_grid(stream, channels, ROW_THREADS),
-               ROW_THREADS, 0, static_cast<const double *>(partials[0]), channels, kernel->op.attr.bn.eps,
-               kernel->op.attr.bn.momentum, o[0], o[1], o[2], o[3]);
+    const struct bn_outputs outputs = {
+        o[0], o[1], o[2], o[3], kernel->op.attr.bn.eps, kernel->op.attr.bn.momentum};
+    const float *chunks = static_cast<const float *>(partials[0]);
+    if (bn->chunks)
+        lam_launch(stream, name, bn_finish_whole, bn_fold_grid(channels), dim3(WARP, FOLD_ROWS),
+                   WARP * FOLD_ROWS * sizeof(double), chunks, bn->chunks, channels,
+                   chunks + 2 * bn->chunks * channels, bn->values, outputs);
+    else
+        lam_launch(stream, name, bn_finish, lam_grid(stream, channels, ROW_THREADS), ROW_THREADS, 0,
+                   static_cast<const double *>(partials[0]), channels, outputs);
 }
 
 lam_status lam_cuda_bn_stats_create(struct lam_backend_device *device, const struct lam_op *op,
@@ -153,8 +223,12 @@ lam_status lam_cuda_bn_stats_create(struct lam_backend_device *device, const str
                                     const char **) {
     struct bn_kernel *bn = nullptr;
     LAM_TRY(bn_new(op, 0, {&op->in[0]}, &bn));
-    bn->base.workspace_bytes = bn_sum_bytes(device, options, op->in[0].desc, 2);
-    bn->base.partial_bytes = 3 * sizeof(double) * (size_t)op->in[0].desc.shape.dim[1];
+    if (lam_cuda_is_whole(op, options)) {
+        bn_take_whole(bn, device, options, op->in[0].desc, 2, 1);
+    } else {
+        bn->base.workspace_bytes = bn_sum_bytes(device, options, op->in[0].desc, 2);
+        bn->base.partial_bytes = 3 * sizeof(double) * (size_t)op->in[0].desc.shape.dim[1];
+    }
     bn->base.run = bn_stats_run;
     bn->base.reduce = bn_stats_reduce;
     *kernel = &bn->base;
@@ -311,10 +385,11 @@ static void bn_bwd_stats_slice(const struct lam_kernel *kernel, const struct lam
     const struct bn_gradient_sums<T> sum = { bn_gradient_of<T>(op, args) };
     const struct sum_shape shape =
         bn_shape(bn_of(kernel), op.in[1].desc, args->count, aligned({args->in[0], args->in[1]}));
-    float *blocks = static_cast<float *>(args->workspace);
+    float *blocks = static_cast<float *>(bn_of(kernel)->chunks ? args->partial : args->workspace);
     const int64_t chunks = sum_columns<T>(args->stream, name, sum, shape, blocks);
-    fold_blocks(args->stream, name, blocks, 1, chunks, 2 * shape.channels, 1.0f, args->accumulate,
-                static_cast<float *>(args->partial));
+    if (!bn_of(kernel)->chunks)
+        fold_blocks(args->stream, name, blocks, 1, chunks, 2 * shape.channels, 1.0f, args->accumulate,
+                    static_cast<float *>(args->partial));
 }
 
 static void bn_bwd_stats_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
@@ -323,15 +398,30 @@ static void bn_bwd_stats_run(const struct lam_kernel *kernel, const struct lam_k
     });
 }
 
+static void bn_bwd_stats_reduce(const struct lam_kernel *kernel, void *const *partials, int, void *const *out,
+                                int, int, struct lam_stream *stream) {
+    const int64_t parts = std::max<int64_t>(bn_of(kernel)->chunks, 1);
+    const int64_t channels = kernel->op.in[1].desc.shape.dim[1];
+    const float *sums = static_cast<const float *>(partials[0]);
+    for (int o = 0; o < 2; o++)
+        if (out[o])
+            lam_cuda_fold(stream, sums + o * channels, parts, 2 * channels, static_cast<float *>(out[o]),
+                          channels);
+}
+
 lam_status lam_cuda_bn_bwd_stats_create(struct lam_backend_device *device, const struct lam_op *op,
                                         const struct lam_kernel_options *options, struct lam_kernel **kernel,
                                         const char **) {
     struct bn_kernel *bn = nullptr;
     LAM_TRY(bn_new(op, 1, {&op->in[1], &op->in[0]}, &bn));
-    bn->base.workspace_bytes = bn_sum_bytes(device, options, op->in[1].desc, 2);
-    bn->base.partial_bytes = 2 * sizeof(float) * (size_t)op->in[1].desc.shape.dim[1];
+    if (lam_cuda_is_whole(op, options)) {
+        bn_take_whole(bn, device, options, op->in[1].desc, 2, 0);
+    } else {
+        bn->base.workspace_bytes = bn_sum_bytes(device, options, op->in[1].desc, 2);
+        bn->base.partial_bytes = 2 * sizeof(float) * (size_t)op->in[1].desc.shape.dim[1];
+    }
     bn->base.run = bn_bwd_stats_run;
-    bn->base.reduce = lam_cuda_reduce_copy;
+    bn->base.reduce = bn_bwd_stats_reduce;
     *kernel = &bn->base;
     return LAM_OK;
 }

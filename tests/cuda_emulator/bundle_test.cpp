@@ -1,5 +1,5 @@
-/* Copies that are launched together (kernels/cuda/bundle.cu) are those that they are alone: more than a launch takes, of all types
- * and of lengths around a block's. */
+/* Copies and sums that are launched together (kernels/cuda/bundle.cu) are those that they are alone: more than a launch takes, of
+ * all types and of lengths around a block's. */
 #include <cstring>
 #include <string>
 
@@ -81,6 +81,49 @@ void expect_transposed(const std::vector<unsigned char> &result, const copy &c) 
             }
 }
 
+/* `parts` rows of 70 numbers, of which the first `count` columns are summed. */
+struct sum {
+    int parts, count;
+};
+constexpr int stride = 70;
+
+void check_sums(const std::vector<sum> &sums, const std::vector<float> &source,
+                const std::vector<float> &result) {
+    for (size_t s = 0; s < sums.size(); s++)
+        for (int i = 0; i < stride; i++) {
+            float expected = 0;
+            for (int p = 0; p < sums[s].parts && i < sums[s].count; p++)
+                expected += source[(size_t)(p * stride + i)];
+            CHECK(result[s * stride + (size_t)i] == expected); /* whole numbers: exact in any order */
+        }
+}
+
+/* Sums between copies, all of them together. */
+void sums_and_copies() {
+    setup s;
+    const std::vector<sum> sums = {{1, 70}, {2, 32}, {8, 33}, {9, 1}, {100, 64}, {7, 31}, {16, 70}};
+    std::vector<float> source(100 * stride);
+    for (size_t i = 0; i < source.size(); i++) source[i] = number_of(i) - 100;
+    const size_t places = sums.size() * stride;
+    memory<float> from(source.size()), to(places), copied(source.size());
+    from.write(source, s.stream);
+    to.write(std::vector<float>(places), s.stream);
+    static struct lam_stream stream;
+    stream = {};
+    stream.stream = s.stream;
+    lam_cuda_bundle_begin(&stream);
+    for (size_t i = 0; i < sums.size(); i++) {
+        lam_cuda_fold(&stream, from.data, sums[i].parts, stride, to.data + i * stride, sums[i].count);
+        const size_t begin = source.size() * i / sums.size(), end = source.size() * (i + 1) / sums.size();
+        lam_cuda_transpose(&stream, from.data + begin, LAM_F32, copied.data + begin, LAM_F32, 1, 1,
+                           (int64_t)(end - begin));
+    }
+    CHECK(stream.bundle.count == 2 * (int)sums.size());
+    lam_cuda_bundle_end(&stream);
+    check_sums(sums, source, to.read(s.stream));
+    CHECK(copied.read(s.stream) == source);
+}
+
 /* `together`: how many are put between a begin and an end. */
 void check_copies(int together) {
     setup s;
@@ -126,5 +169,6 @@ int main() {
     expect_success("a few together", few);
     expect_success("as many as fit", as_many_as_fit);
     expect_success("more than fit", all);
+    expect_success("sums among copies", sums_and_copies);
     return test_result();
 }
