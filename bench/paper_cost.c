@@ -57,8 +57,8 @@ static bool is_reordered(const struct lam_program_op *at, int input) {
 }
 
 /* Kernels of a run. Sums over the batch are taken in two: of parts, then of the parts' sums, which may go with other small work
- * (paper_sum_copies). All launches of a step of
- * ResNet-20, ViT-Micro and EDSR-small, in f32 and bf16, are as many as tests/cuda_emulator has counted. */
+ * (paper_sum_copies). Of some networks, tests/gpu/programs.sh compares all launches of a step with those that emulated GPUs
+ * count. */
 static int run_launches(const struct lam_program_op *at) {
     const struct lam_op *op = at->op;
     switch (op->kind) {
@@ -68,7 +68,7 @@ static int run_launches(const struct lam_program_op *at) {
     case LAM_OP_CONV_BWD_WEIGHTS:
     case LAM_OP_LINEAR_BWD_WEIGHTS:
         return 1 + op->out[1].present + is_reordered(at, 0);
-    case LAM_OP_BN_STATS: /* by a kernel of its own */
+    case LAM_OP_BN_STATS: /* these add up their parts' sums by a kernel of their own */
     case LAM_OP_LAYER_NORM_BWD:
     case LAM_OP_MIX_BWD:
     case LAM_OP_GLOBAL_AVG_POOL:

@@ -3,8 +3,9 @@
  * FLOPs are lam_op_flops. Bytes are those of the values as they are, without padding: a GPU takes the whole batch through
  * each op, so every kernel reads its inputs from memory and writes its outputs there, once; what kernels/cuda reads or
  * writes a second time (a bias gradient's sums, say), prepared weights and partial sums are counted as well. A kernel takes
- * max(FLOPs / rate, bytes / bandwidth). Weights are prepared and sums are put into their order by copies that are launched
- * together (kernels/cuda/bundle.h); how many such launches there are is the program's matter. Nothing is known here of occupancy, of tiles that do not fill, or of the L2 cache.
+ * max(FLOPs / rate, bytes / bandwidth). Weights are prepared, and sums added up and put into their order, by small work
+ * that is launched together (kernels/cuda/bundle.h); how many such launches there are is the program's matter. Nothing is known
+ * here of occupancy, of tiles that do not fill, or of the L2 cache.
  */
 #ifndef LAMINA_BENCH_PAPER_COST_H
 #define LAMINA_BENCH_PAPER_COST_H
@@ -24,7 +25,7 @@ struct paper_gpu {
 struct paper_cost {
     int64_t ops;
     int64_t launches;       /* kernels and copies */
-    int64_t bundles;        /* of them, of copies together */
+    int64_t bundles;        /* of them, of copies and sums together */
     int64_t copies;         /* in these, all of them */
     int64_t again_launches; /* of launches, for ops that are run again instead of being kept */
     double flops, bytes;
@@ -35,7 +36,7 @@ struct paper_cost {
 
 enum { PAPER_MOST_BUNDLED = 96 }; /* copies in a launch, as LAM_CUDA_MOST_BUNDLED */
 
-/* Copies of an op that go into bundles: before the program, of its weights, and behind its segment, of its sums. */
+/* Copies and sums of an op that go into bundles: before the program, of its weights, and behind its segment, of its sums. */
 int paper_weight_copies(const struct lam_program_op *at);
 int paper_sum_copies(const struct lam_program_op *at);
 struct paper_cost paper_cost_of_bundles(int64_t copies);

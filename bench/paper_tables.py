@@ -113,7 +113,7 @@ def savings(bench):
                  r["again_bytes"] / gpu["bytes"] + gpu["node"] * n["again"],
                  gpu["node"] * n["bundles"], (r["bytes"] - r["matrix_bytes"]) / gpu["bytes"],
                  s["graph"] * r["of_peak"]]
-        rows.append([name, *[f"{1e3 * t:.2f}" for t in times]])
+        rows.append([name, *[f"{1e3 * t:.2f}".replace("-0.00", "0.00") for t in times]])
     table("What counts in a step, bf16: milliseconds",
           ["network", "step", "saved by the graph", "run again", "weights and sums",
            "bytes outside of products", "FLOPs at the peak"], rows)

@@ -47,9 +47,9 @@ __device__ inline void transpose(const struct lam_cuda_bundled &t) {
 __device__ inline void fold(const struct lam_cuda_bundled &t) {
     const uint32_t i = (blockIdx.x - t.first_block) * SUMMED_BY_BLOCK + threadIdx.x % WARP;
     const int row = (int)(threadIdx.x / WARP);
-    const double sum = fold_chunks(static_cast<const float *>(t.from), t.parts, t.columns, i, t.count, row,
-                                   shared_memory<double>());
-    if (row == 0 && i < t.count) static_cast<float *>(t.to)[i] = (float)sum;
+    double sum[1];
+    fold_chunks(static_cast<const float *>(t.from), t.parts, t.columns, i, 0, t.count, row, sum);
+    if (row == 0 && i < t.count) static_cast<float *>(t.to)[i] = (float)sum[0];
 }
 
 __global__ void run_bundle(struct bundled bundled) {

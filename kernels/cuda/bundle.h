@@ -43,7 +43,7 @@ struct lam_cuda_bundle {
 void lam_cuda_transpose(struct lam_stream *stream, const void *from, enum lam_dtype from_type, void *to,
                         enum lam_dtype to_type, int64_t groups, int64_t rows, int64_t columns);
 
-/* to[i] = the sum of from[p * stride + i] over p < parts, for i < count <= stride: in double precision, in the order of fold_chunks
+/* to[i] = the sum of from[p * stride + i] over p < parts, which are 1 or more, for i < count <= stride: in double precision, in the order of fold_chunks
  * (column_sum.cuh). Put on the stream as copies are. */
 void lam_cuda_fold(struct lam_stream *stream, const float *from, int64_t parts, int64_t stride, float *to,
                    int64_t count);

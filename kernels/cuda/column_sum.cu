@@ -29,8 +29,9 @@ size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, i
     return sum_bytes(device, 1, rows, columns, 1);
 }
 
-int64_t lam_cuda_column_parts(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns,
-                              float *parts, struct lam_stream *stream) {
+/* Returns the number of parts. */
+static int64_t sum_parts(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns, float *parts,
+                         struct lam_stream *stream) {
     int64_t count = 0;
     with_float_type(dtype, [&](auto *type) {
         using T = std::remove_pointer_t<decltype(type)>;
@@ -41,13 +42,33 @@ int64_t lam_cuda_column_parts(const void *x, enum lam_dtype dtype, int64_t rows,
     return count;
 }
 
-int64_t lam_cuda_column_part_count(const struct lam_backend_device *device, int64_t rows, int64_t columns) {
-    return sum_chunks(device, 1, rows, columns);
-}
-
 void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns, float *sums,
                           bool accumulate, void *workspace, struct lam_stream *stream) {
     float *parts = static_cast<float *>(workspace);
-    const int64_t count = lam_cuda_column_parts(x, dtype, rows, columns, parts, stream);
+    const int64_t count = sum_parts(x, dtype, rows, columns, parts, stream);
     fold_blocks(stream, "column_sums", parts, 1, count, columns, 1.0f, accumulate, sums);
+}
+
+void lam_cuda_column_total_init(struct lam_cuda_column_total *total, const struct lam_backend_device *device,
+                                bool whole, enum lam_dtype dtype, int64_t rows, int64_t columns) {
+    const size_t parts_bytes = sum_bytes(device, 1, rows, columns, 1);
+    total->dtype = dtype;
+    total->columns = columns;
+    total->whole = whole;
+    total->parts = whole ? sum_chunks(device, 1, rows, columns) : 1;
+    total->partial_bytes = whole ? parts_bytes : (size_t)columns * sizeof(float);
+    total->workspace_bytes = whole ? 0 : parts_bytes;
+}
+
+void lam_cuda_column_total_run(const struct lam_cuda_column_total *total, const void *x, int64_t rows,
+                               float *partial, bool accumulate, void *workspace, struct lam_stream *stream) {
+    if (!total->whole)
+        lam_cuda_column_sums(x, total->dtype, rows, total->columns, partial, accumulate, workspace, stream);
+    else if (sum_parts(x, total->dtype, rows, total->columns, partial, stream) != total->parts)
+        lam_cuda_failed(stream, LAM_ERR_INTERNAL, "column_sums", "other parts than there is room for");
+}
+
+void lam_cuda_column_total_reduce(const struct lam_cuda_column_total *total, const float *partial,
+                                  float *sums, struct lam_stream *stream) {
+    lam_cuda_fold(stream, partial, total->parts, total->columns, sums, total->columns);
 }

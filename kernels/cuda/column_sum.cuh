@@ -1,15 +1,16 @@
 /* Sums over the rows of feature maps and matrices, column by column: deterministic, in two steps.
  *
- * What is summed is a struct S with pointers and maps, a constant S::TERMS, and two functions (three, if a chunk leaves more than
- * sums):
+ * What is summed is a struct S with pointers and maps, a constant S::TERMS, and two functions (three, if constants
+ * are to be kept):
  *
  *     template <int N> __device__ auto constants_of(const S &s, int64_t n, int c);      // of N columns from c on
  *     template <int N> __device__ void add_terms(const S &s, const C &constants, int64_t n, int64_t p, int c,
  *                                                float (&sums)[S::TERMS][N]);
- *     template <int N> __device__ void leave_constants(const S &s, const C &constants, int c);  // once for each column
+ *     template <int N> __device__ void store_constants(const S &s, const C &constants, int c);  // by the first chunk
  *
  * sum_columns() gives a fixed number of chunks of the rows to as many blocks, which leave their sums in `blocks`, as
- * [segment][chunk][term][channel]; fold_blocks() adds the chunks in order. A segment is a part of the rows with sums of its own:
+ * [segment][chunk][term][channel]; fold_chunks() adds the chunks, always in one order, in fold_blocks(), lam_cuda_fold (bundle.h)
+ * and other kernels. A segment is a part of the rows with sums of its own:
  * a sample, or everything. With channels last, threads stand along channels and a segment of several samples is one sample
  * of many pixels; else a block takes one channel, and threads stand along pixels.
  */
@@ -55,8 +56,8 @@ static inline size_t largest_sum_bytes(const struct lam_backend_device *device,
 
 /* ---- step 1: chunks ---- */
 
-/* Most have nothing to leave. */
-template <int N, typename S, typename C> __device__ inline void leave_constants(const S &, const C &, int) {}
+/* Most have nothing to store. */
+template <int N, typename S, typename C> __device__ inline void store_constants(const S &, const C &, int) {}
 
 /* sum + lost grows by `value`, almost exactly (Knuth's TwoSum): sums of many terms of either sign may be small. */
 __device__ inline void add_compensated(float &sum, float &lost, float value) {
@@ -89,7 +90,7 @@ __global__ void sum_rows(S sum, int64_t segments, int64_t rows, int channels, fl
         float sums[S::TERMS][N] = {};
         if (c < channels) {
             const auto constants = constants_of<N>(sum, n, c);
-            if (blockIdx.x == 0 && threadIdx.y == 0) leave_constants<N>(sum, constants, c);
+            if (blockIdx.x == 0 && threadIdx.y == 0) store_constants<N>(sum, constants, c);
             const int64_t step = (int64_t)gridDim.x * blockDim.y;
             UNROLLED(4)
             for (int64_t p = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; p < rows; p += step)
@@ -106,7 +107,7 @@ template <typename S>
 __device__ inline void sum_channel(const S &sum, const struct sum_shape &shape, int64_t segment, int c,
                                    float (&sums)[S::TERMS][1]) {
     const auto constants = constants_of<1>(sum, segment, c);
-    if (blockIdx.x == 0 && threadIdx.x == 0) leave_constants<1>(sum, constants, c);
+    if (blockIdx.x == 0 && threadIdx.x == 0) store_constants<1>(sum, constants, c);
     const int64_t rows = shape.samples * shape.pixels, end = rows * (blockIdx.x + 1) / gridDim.x;
     int64_t r = rows * blockIdx.x / gridDim.x + threadIdx.x;
     int64_t n = r / shape.pixels, p = r % shape.pixels;
@@ -167,21 +168,33 @@ static int64_t sum_columns(struct lam_stream *stream, const char *name, const S 
 
 constexpr int FOLD_ROWS = 8;
 
-/* The sum of column `column` over the chunks, which are `stride` apart, in the threads of row 0. Blocks of FOLD_ROWS rows of 32
- * threads; `room`: a double for each. All threads must call it; columns from `end` on have the sum 0. */
-__device__ inline double fold_chunks(const float *blocks, int64_t chunks, int64_t stride, int64_t column,
-                                     int64_t end, int row, double *room) {
-    const int lane = (int)(threadIdx.x % WARP);
-    double sum = 0;
-    if (column < end)
-        for (int64_t i = row; i < chunks; i += FOLD_ROWS) sum += (double)blocks[i * stride + column];
-    room[row * WARP + lane] = sum;
+/* Bytes of shared memory for fold_chunks. */
+constexpr size_t fold_room(int terms) {
+    return (size_t)terms * WARP * FOLD_ROWS * sizeof(double);
+}
+static inline dim3 fold_grid(int64_t columns, int64_t segments = 1) {
+    return dim3((unsigned)((columns + WARP - 1) / WARP), (unsigned)std::min<int64_t>(segments, 65535));
+}
+
+/* The sums of column `column` over the chunks, which are `stride` apart, and those of the columns `between`, 2 `between` and so
+ * on behind it; in the threads of row 0. Blocks of FOLD_ROWS rows of 32 threads. All threads must call it; columns from `end` on
+ * have the sum 0. */
+template <int TERMS>
+__device__ inline void fold_chunks(const float *blocks, int64_t chunks, int64_t stride, int64_t column,
+                                   int64_t between, int64_t end, int row, double (&sums)[TERMS]) {
+    constexpr int OF_TERM = WARP * FOLD_ROWS;
+    double *room = shared_memory<double>() + threadIdx.x % WARP;
+    for (int t = 0; t < TERMS; t++) sums[t] = 0;
+    if (column < end) UNROLLED(8)
+    for (int64_t i = row; i < chunks; i += FOLD_ROWS)
+        for (int t = 0; t < TERMS; t++) sums[t] += (double)blocks[i * stride + column + t * between];
+    for (int t = 0; t < TERMS; t++) room[t * OF_TERM + row * WARP] = sums[t];
     __syncthreads();
-    sum = 0;
-    if (row == 0)
-        for (int y = 0; y < FOLD_ROWS; y++) sum += room[y * WARP + lane];
+    for (int t = 0; t < TERMS && row == 0; t++) {
+        sums[t] = 0;
+        for (int y = 0; y < FOLD_ROWS; y++) sums[t] += room[t * OF_TERM + y * WARP];
+    }
     __syncthreads();
-    return sum;
 }
 
 /* out[segment][column] = scale * sum, added to what is there if `accumulate`. */
@@ -190,11 +203,12 @@ __global__ void fold_columns(const float *blocks, int64_t segments, int64_t chun
                              float scale, bool accumulate, T *out) {
     const int64_t column = (int64_t)blockIdx.x * WARP + threadIdx.x;
     for (int64_t s = blockIdx.y; s < segments; s += gridDim.y) {
-        const double sum = fold_chunks(blocks + s * chunks * columns, chunks, columns, column, columns,
-                                       (int)threadIdx.y, shared_memory<double>());
+        double sum[1];
+        fold_chunks(blocks + s * chunks * columns, chunks, columns, column, 0, columns, (int)threadIdx.y,
+                    sum);
         if (threadIdx.y != 0 || column >= columns) continue;
         T *to = out + s * columns + column;
-        const float total = (float)(scale * sum);
+        const float total = (float)(scale * sum[0]);
         store(to, accumulate ? load(to) + total : total);
     }
 }
@@ -203,9 +217,8 @@ __global__ void fold_columns(const float *blocks, int64_t segments, int64_t chun
 template <typename T>
 static void fold_blocks(struct lam_stream *stream, const char *name, const float *blocks, int64_t segments,
                         int64_t chunks, int64_t columns, float scale, bool accumulate, T *out) {
-    const dim3 grid((unsigned)((columns + WARP - 1) / WARP), (unsigned)std::min<int64_t>(segments, 65535));
-    lam_launch(stream, name, fold_columns<T>, grid, dim3(WARP, FOLD_ROWS), WARP * FOLD_ROWS * sizeof(double),
-               blocks, segments, chunks, columns, scale, accumulate, out);
+    lam_launch(stream, name, fold_columns<T>, fold_grid(columns, segments), dim3(WARP, FOLD_ROWS),
+               fold_room(1), blocks, segments, chunks, columns, scale, accumulate, out);
 }
 
 #endif

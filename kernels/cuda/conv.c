@@ -27,9 +27,9 @@ struct conv_kernel {
     int64_t weights;         /* their number */
     enum lam_dtype sum_type; /* of their gradient in the partial: f32, or that of the only slice */
     size_t dbias_offset;     /* in the partial */
-    int64_t dbias_parts;     /* of the only slice: as many sums lie there, for reduce() to add; else 0 */
-    size_t gradient_offset;  /* in the workspace: the gradient of one slice */
-    size_t scratch_offset;   /* in the workspace: cuDNN's scratch, and that of the column sums */
+    struct lam_cuda_column_total dbias;
+    size_t gradient_offset; /* in the workspace: the gradient of one slice */
+    size_t scratch_offset;  /* in the workspace: cuDNN's scratch, and that of the bias's sums */
     size_t bias_offset; /* in the prepared bias: the one of the activations' type; an f32 one is in front */
 };
 
@@ -131,11 +131,8 @@ static void weights_run(const struct lam_kernel *kernel, const struct lam_kernel
           args->stream);
     if (!at_once) lam_cuda_conv_add(dw, gradient, k->dtype, k->weights, args->accumulate, args->stream);
     if (!kernel->op.out[1].present) return;
-    int64_t rows = args->count * k->pixels;
-    if (k->dbias_parts)
-        lam_cuda_column_parts(dy, k->dtype, rows, k->channels, dbias, args->stream);
-    else
-        lam_cuda_column_sums(dy, k->dtype, rows, k->channels, dbias, args->accumulate, scratch, args->stream);
+    lam_cuda_column_total_run(&k->dbias, dy, args->count * k->pixels, dbias, args->accumulate, scratch,
+                              args->stream);
 }
 
 static void weights_reduce(const struct lam_kernel *kernel, void *const *partials, int partial_count,
@@ -146,8 +143,7 @@ static void weights_reduce(const struct lam_kernel *kernel, void *const *partial
     const char *sums = partials[0];
     lam_cuda_transpose(stream, sums, k->sum_type, out[0], LAM_F32, d[0], d[2] * d[3], d[1]);
     if (kernel->op.out[1].present)
-        lam_cuda_fold(stream, (const float *)(sums + k->dbias_offset), k->dbias_parts ? k->dbias_parts : 1,
-                      k->channels, out[1], k->channels);
+        lam_cuda_column_total_reduce(&k->dbias, (const float *)(sums + k->dbias_offset), out[1], stream);
 }
 
 /* ---- creation ---- */
@@ -169,7 +165,7 @@ static lam_status check_op(const struct lam_op *op) {
 static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
                     const struct lam_kernel_options *options) {
     const struct lam_op *op = &k->base.op;
-    bool weights = op->kind == LAM_OP_CONV_BWD_WEIGHTS;
+    bool weights = op->kind == LAM_OP_CONV_BWD_WEIGHTS, whole = lam_cuda_is_whole(op, options);
     size_t bytes = 0;
     bytes += lam_library_operand(&k->x, lam_conv_x(op), LAM_NHWC, LAM_CUDNN_ALIGNMENT, options, bytes);
     bytes += lam_library_operand(&k->y, lam_conv_y(op), LAM_NHWC, LAM_CUDNN_ALIGNMENT, options, bytes);
@@ -177,30 +173,23 @@ static void lay_out(struct conv_kernel *k, struct lam_backend_device *device,
         bytes += lam_library_operand(&k->z, &op->in[lam_op_addend(op->kind)], LAM_NHWC, LAM_CUDNN_ALIGNMENT,
                                      options, bytes);
     k->gradient_offset = bytes;
-    if (weights && !lam_cuda_is_whole(op, options)) /* else it is the partial */
+    if (weights && !whole) /* else it is the partial */
         bytes += lam_library_align((size_t)k->weights * lam_dtype_bytes(k->dtype));
     k->scratch_offset = bytes;
     size_t scratch = lam_cudnn_conv_scratch_bytes(k->conv);
-    if (weights && op->out[1].present && !lam_cuda_is_whole(op, options)) {
-        size_t sums = lam_cuda_column_sums_workspace(device, options->slices[0] * k->pixels, k->channels);
-        if (sums > scratch) scratch = sums;
+    if (weights && op->out[1].present) {
+        lam_cuda_column_total_init(&k->dbias, device, whole, k->dtype, options->slices[0] * k->pixels,
+                                   k->channels);
+        if (k->dbias.workspace_bytes > scratch) scratch = k->dbias.workspace_bytes;
     }
     k->base.workspace_bytes = bytes + lam_library_scratch_bytes(scratch);
 }
 
-static void fill_weights(struct conv_kernel *k, struct lam_backend_device *device,
-                         const struct lam_kernel_options *options) {
+static void fill_weights(struct conv_kernel *k, const struct lam_kernel_options *options) {
     const struct lam_op *op = &k->base.op;
     k->sum_type = lam_cuda_is_whole(op, options) ? k->dtype : LAM_F32;
     k->dbias_offset = lam_library_align((size_t)k->weights * lam_dtype_bytes(k->sum_type));
-    k->base.partial_bytes = k->dbias_offset;
-    if (op->out[1].present) {
-        int64_t rows = options->slices[0] * k->pixels;
-        bool whole = lam_cuda_is_whole(op, options);
-        k->dbias_parts = whole ? lam_cuda_column_part_count(device, rows, k->channels) : 0;
-        k->base.partial_bytes += whole ? lam_cuda_column_sums_workspace(device, rows, k->channels)
-                                       : (size_t)k->channels * sizeof(float);
-    }
+    k->base.partial_bytes = k->dbias_offset + k->dbias.partial_bytes;
     k->base.run = weights_run;
     k->base.reduce = weights_reduce;
 }
@@ -238,7 +227,7 @@ static lam_status create(struct lam_backend_device *device, const struct lam_op 
     k->weights = lam_shape_count(lam_conv_w(op)->desc.shape);
     lay_out(k, device, options);
     if (op->kind == LAM_OP_CONV_BWD_WEIGHTS)
-        fill_weights(k, device, options);
+        fill_weights(k, options);
     else
         fill_data(k);
     *kernel = made;

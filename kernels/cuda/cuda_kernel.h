@@ -53,7 +53,7 @@ struct lam_stream {
     char says[96];      /* what CUDA, cuDNN or cuBLASLt say of it */
     struct lam_run
         *run; /* device memory: seed and step of the run that is under way, for kernels in captured graphs */
-    struct lam_cuda_bundle bundle; /* copies that are not yet on the stream; none unless bundling */
+    struct lam_cuda_bundle bundle; /* copies and sums that are not yet on the stream; none unless bundling */
     bool bundling;
 };
 

@@ -19,11 +19,21 @@ void lam_cuda_column_sums(const void *x, enum lam_dtype dtype, int64_t rows, int
 /* Grows with `rows`: that of the largest slice is enough for all. */
 size_t lam_cuda_column_sums_workspace(const struct lam_backend_device *device, int64_t rows, int64_t columns);
 
-/* The first half of it: leaves sums over parts of the rows in `parts`, as many bytes as that workspace, for lam_cuda_fold to add
- * (bundle.h). Returns lam_cuda_column_part_count. */
-int64_t lam_cuda_column_parts(const void *x, enum lam_dtype dtype, int64_t rows, int64_t columns,
-                              float *parts, struct lam_stream *stream);
-int64_t lam_cuda_column_part_count(const struct lam_backend_device *device, int64_t rows, int64_t columns);
+/* The same as a reduction of a kernel, the gradient of a bias: the sums, or those over parts of the rows where there is only one
+ * slice and reduce() can add them (bundle.h). `rows`: of the largest slice. */
+struct lam_cuda_column_total {
+    enum lam_dtype dtype;
+    int64_t columns;
+    int64_t parts; /* in the partial */
+    bool whole;    /* the partial is of the only slice, and is never added to */
+    size_t partial_bytes, workspace_bytes;
+};
+void lam_cuda_column_total_init(struct lam_cuda_column_total *total, const struct lam_backend_device *device,
+                                bool whole, enum lam_dtype dtype, int64_t rows, int64_t columns);
+void lam_cuda_column_total_run(const struct lam_cuda_column_total *total, const void *x, int64_t rows,
+                               float *partial, bool accumulate, void *workspace, struct lam_stream *stream);
+void lam_cuda_column_total_reduce(const struct lam_cuda_column_total *total, const float *partial,
+                                  float *sums, struct lam_stream *stream);
 
 /* y[r][c] += bias[c] + z[r][c], each of which may be NULL, then max(y, 0) if `relu`. z is of y's type. */
 void lam_cuda_add_bias(void *y, enum lam_dtype dtype, const float *bias, const void *z, int64_t rows,

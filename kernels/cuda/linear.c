@@ -6,7 +6,7 @@
  *
  * A row is whatever stands in front of the last dimension: samples, or samples times tokens. W and bias are prepared: in
  * the activations' type, and at an address where a product can read many bytes at once, which parameters do not have among
- * their like. For the same reason dW is a partial of its own. Operands of four dimensions in NHWC pass through the
+ * their like. For the same reason dW is a partial of its own, with the bias's gradient behind it (feature_helpers.h). Operands of four dimensions in NHWC pass through the
  * workspace (library_operand.h).
  */
 #include "cuda/creation.h"
@@ -33,7 +33,7 @@ struct linear {
     int64_t in, out;                    /* features */
     int64_t rows_per_sample;            /* of all samples where nothing is batched */
     size_t scratch_offset;              /* in the workspace */
-    int64_t dbias_parts; /* of the only slice: as many sums lie in the partial, for reduce() to add; else 0 */
+    struct lam_cuda_column_total dbias;
     int slice_count;
     struct linear_slice slices[];
 };
@@ -105,14 +105,9 @@ static void weights_run(const struct lam_kernel *kernel, const struct lam_kernel
     float *dw = args->partial;
     multiply(linear, args, dy, x, NULL, args->accumulate ? dw : NULL, dw);
     if (!kernel->op.out[1].present) return;
-    enum lam_dtype dtype = kernel->op.in[1].desc.dtype;
-    float *dbias = dw + linear->out * linear->in;
-    int64_t rows = rows_of(linear, args->count);
-    if (linear->dbias_parts)
-        lam_cuda_column_parts(dy, dtype, rows, linear->out, dbias, args->stream);
-    else
-        lam_cuda_column_sums(dy, dtype, rows, linear->out, dbias, args->accumulate,
-                             lam_library_scratch(args, linear->scratch_offset), args->stream);
+    lam_cuda_column_total_run(&linear->dbias, dy, rows_of(linear, args->count), dw + linear->out * linear->in,
+                              args->accumulate, lam_library_scratch(args, linear->scratch_offset),
+                              args->stream);
 }
 
 static void weights_reduce(const struct lam_kernel *kernel, void *const *partials, int partial_count,
@@ -122,9 +117,7 @@ static void weights_reduce(const struct lam_kernel *kernel, void *const *partial
     int64_t weights = linear->out * linear->in;
     const float *dw = partials[0];
     lam_cuda_transpose(stream, dw, LAM_F32, out[0], LAM_F32, 1, 1, weights);
-    if (kernel->op.out[1].present)
-        lam_cuda_fold(stream, dw + weights, linear->dbias_parts ? linear->dbias_parts : 1, linear->out,
-                      out[1], linear->out);
+    if (kernel->op.out[1].present) lam_cuda_column_total_reduce(&linear->dbias, dw + weights, out[1], stream);
 }
 
 /* ---- creation ---- */
@@ -194,17 +187,9 @@ static void fill_data(struct linear *linear) {
     linear->kernel.run = op->kind == LAM_OP_LINEAR ? forward_run : data_run;
 }
 
-static void fill_weights(struct linear *linear, struct lam_backend_device *device,
-                         const struct lam_kernel_options *options) {
-    const struct lam_op *op = &linear->kernel.op;
-    linear->kernel.partial_bytes = (size_t)(linear->out * linear->in) * sizeof(float);
-    if (op->out[1].present) {
-        int64_t rows = rows_of(linear, options->slices[0]);
-        bool whole = lam_cuda_is_whole(op, options);
-        linear->dbias_parts = whole ? lam_cuda_column_part_count(device, rows, linear->out) : 0;
-        linear->kernel.partial_bytes += whole ? lam_cuda_column_sums_workspace(device, rows, linear->out)
-                                              : (size_t)linear->out * sizeof(float);
-    }
+static void fill_weights(struct linear *linear) {
+    linear->kernel.partial_bytes =
+        (size_t)(linear->out * linear->in) * sizeof(float) + linear->dbias.partial_bytes;
     linear->kernel.run = weights_run;
     linear->kernel.reduce = weights_reduce;
 }
@@ -229,14 +214,14 @@ static lam_status fill(struct linear *linear, struct lam_backend_device *device,
         bytes += lam_library_operand(&linear->z, &op->in[3], LAM_PLAIN, 1, options, bytes);
     linear->scratch_offset = bytes;
     LAM_TRY(make_slices(linear, device, options, &scratch));
-    if (weights && op->out[1].present && !lam_cuda_is_whole(op, options)) {
-        size_t sums =
-            lam_cuda_column_sums_workspace(device, rows_of(linear, options->slices[0]), linear->out);
-        if (sums > scratch) scratch = sums;
+    if (weights && op->out[1].present) {
+        lam_cuda_column_total_init(&linear->dbias, device, lam_cuda_is_whole(op, options), y->desc.dtype,
+                                   rows_of(linear, options->slices[0]), linear->out);
+        if (linear->dbias.workspace_bytes > scratch) scratch = linear->dbias.workspace_bytes;
     }
     linear->kernel.workspace_bytes = bytes + lam_library_scratch_bytes(scratch);
     if (weights)
-        fill_weights(linear, device, options);
+        fill_weights(linear);
     else
         fill_data(linear);
     return LAM_OK;

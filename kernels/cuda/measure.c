@@ -16,7 +16,7 @@ static const struct lam_backend *const backend = &lam_backend_cuda;
 struct candidate {
     struct lam_kernel *kernel;
     const char *name;
-    struct lam_recording *recording; /* of `runs` runs; NULL: they are launched one by one */
+    struct lam_recording *recording; /* of `runs` runs */
     int runs;
     float milliseconds; /* of a run, the least up to now */
     bool out;
@@ -97,30 +97,16 @@ static lam_status enter(struct contest *c, lam_cuda_create_fn create, const char
     return LAM_OK;
 }
 
-static struct candidate *hungriest(struct contest *c, size_t *bytes) {
-    struct candidate *most = NULL;
-    struct lam_kernel_args args;
-    *bytes = 0;
-    for (int i = 0; i < c->count; i++) {
-        size_t need = c->candidates[i].out ? 0 : lay_out(c, c->candidates[i].kernel, NULL, &args);
-        if (need <= *bytes) continue;
-        *bytes = need;
-        most = &c->candidates[i];
-    }
-    return most;
-}
-
 /* Zeros do for the time of a convolution, but for what a GPU saves that is at its limit of power. */
 static lam_status get_memory(struct contest *c) {
-    for (;;) {
-        size_t bytes;
-        struct candidate *most = hungriest(c, &bytes);
-        lam_status status = backend->allocate(c->device, bytes, &c->memory);
-        if (status == LAM_OK) return backend->fill_zero(c->stream, c->memory, bytes);
-        c->memory = NULL;
-        if (status != LAM_ERR_NO_MEMORY) return status;
-        LAM_TRY(leave_out(c, most, status));
+    size_t bytes = 0;
+    for (int i = 0; i < c->count; i++) {
+        struct lam_kernel_args args;
+        size_t need = lay_out(c, c->candidates[i].kernel, NULL, &args);
+        if (need > bytes) bytes = need;
     }
+    LAM_TRY(backend->allocate(c->device, bytes, &c->memory));
+    return backend->fill_zero(c->stream, c->memory, bytes);
 }
 
 /* ---- timing ---- */
@@ -142,14 +128,20 @@ static void run(struct contest *c, const struct candidate *candidate, int times)
     for (int i = 0; i < times; i++) candidate->kernel->run(candidate->kernel, &args);
 }
 
-/* The first run loads what the library has not loaded yet. */
+/* The first run loads what the library has not loaded yet; of the others, one may be disturbed. */
 static lam_status estimate(struct contest *c, const struct candidate *candidate, float *milliseconds) {
     run(c, candidate, 1);
     LAM_TRY(backend->stream_sync(c->stream));
-    mark(c, c->from);
-    run(c, candidate, 1);
-    mark(c, c->to);
-    return read_time(c, milliseconds);
+    *milliseconds = INFINITY;
+    for (int i = 0; i < 2; i++) {
+        float once;
+        mark(c, c->from);
+        run(c, candidate, 1);
+        mark(c, c->to);
+        LAM_TRY(read_time(c, &once));
+        if (once < *milliseconds) *milliseconds = once;
+    }
+    return LAM_OK;
 }
 
 static lam_status make_ready(struct contest *c, struct candidate *candidate) {
@@ -157,24 +149,17 @@ static lam_status make_ready(struct contest *c, struct candidate *candidate) {
     LAM_TRY(estimate(c, candidate, &milliseconds));
     float runs = ENOUGH_MILLISECONDS / milliseconds;
     candidate->runs = runs > MOST_RUNS ? MOST_RUNS : runs < 1 ? 1 : (int)runs;
-    if (c->options->launch_each) return LAM_OK;
     LAM_TRY(backend->record_begin(c->stream));
     run(c, candidate, candidate->runs);
     return backend->record_end(c->stream, &candidate->recording);
 }
 
-static lam_status launch(struct contest *c, const struct candidate *candidate) {
-    if (candidate->recording) return backend->record_launch(candidate->recording, c->stream);
-    run(c, candidate, candidate->runs);
-    return LAM_OK;
-}
-
-/* Short runs are led by as many others, so that the GPU is busy while the host launches those that are timed. */
+/* What is timed is led by as much again, so that the GPU is busy while the host launches it. */
 static lam_status time_round(struct contest *c, struct candidate *candidate) {
     float milliseconds;
-    if (candidate->runs > 1) LAM_TRY(launch(c, candidate));
+    LAM_TRY(backend->record_launch(candidate->recording, c->stream));
     mark(c, c->from);
-    LAM_TRY(launch(c, candidate));
+    LAM_TRY(backend->record_launch(candidate->recording, c->stream));
     mark(c, c->to);
     LAM_TRY(read_time(c, &milliseconds));
     milliseconds /= (float)candidate->runs;

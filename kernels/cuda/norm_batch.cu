@@ -3,7 +3,9 @@
  * Statistics are sums of x - p and of its square, where the pivot p is the mean of a few values of the channel, spread over the
  * slice; so nothing cancels, and a slice's mean and M2 follow from them in double precision. Slices are merged by Chan, Golub
  * and LeVeque's formula (1983, equations 1.5). The partial is three arrays of doubles: count, mean and M2 of each channel.
- * The partial of the only slice is what its chunks leave (column_sum.cuh), for reduce() to add: a launch less.
+ *
+ * The partial of the only slice is what its chunks leave (column_sum.cuh), for reduce() to add: of statistics with the pivots
+ * behind it, of gradients alone. That is a launch less.
  */
 #include "cuda/column_sum.cuh"
 
@@ -63,7 +65,7 @@ template <typename T> struct bn_deviations {
     const T *x;
     struct feature_map map;
     int64_t pivots[PIVOT_VALUES]; /* where the values for the pivots are, of channel 0 */
-    float *left;                  /* [channels]: the pivots; may be NULL */
+    float *pivots_out;            /* [channels]; may be NULL */
 };
 
 template <int N> struct bn_pivot { float at[N]; };
@@ -93,9 +95,9 @@ __device__ void add_terms(const struct bn_deviations<T> &s, const struct bn_pivo
 }
 
 template <int N, typename T>
-__device__ inline void leave_constants(const struct bn_deviations<T> &s, const struct bn_pivot<N> &pivot,
+__device__ inline void store_constants(const struct bn_deviations<T> &s, const struct bn_pivot<N> &pivot,
                                        int c) {
-    for (int k = 0; k < N && s.left; k++) s.left[c + k] = pivot.at[k];
+    for (int k = 0; k < N && s.pivots_out; k++) s.pivots_out[c + k] = pivot.at[k];
 }
 
 struct bn_moments {
@@ -106,12 +108,10 @@ struct bn_moments {
  * last, nothing is known. */
 __device__ inline struct bn_moments bn_moments_of(const float *blocks, int64_t chunks, int channels, int c,
                                                   float pivot, double values) {
-    double *room = shared_memory<double>();
-    const int stride = 2 * channels, row = (int)threadIdx.y;
-    const double sum = fold_chunks(blocks, chunks, stride, c, channels, row, room);
-    const double squares = fold_chunks(blocks + channels, chunks, stride, c, channels, row, room);
-    const double shift = sum / values;
-    return {values, (double)pivot + shift, fmax(squares - sum * shift, 0.0)};
+    double sums[2]; /* of deviations, of their squares */
+    fold_chunks(blocks, chunks, 2 * channels, c, channels, channels, (int)threadIdx.y, sums);
+    const double shift = sums[0] / values;
+    return {values, (double)pivot + shift, fmax(sums[1] - sums[0] * shift, 0.0)};
 }
 
 template <typename T>
@@ -134,10 +134,6 @@ __global__ void bn_merge(struct bn_deviations<T> slice, const float *blocks, int
     }
 }
 
-static dim3 bn_fold_grid(int64_t channels) {
-    return dim3((unsigned)((channels + WARP - 1) / WARP));
-}
-
 template <typename T>
 static void bn_stats_slice(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
     const struct bn_kernel *bn = bn_of(kernel);
@@ -153,15 +149,15 @@ static void bn_stats_slice(const struct lam_kernel *kernel, const struct lam_ker
     }
     if (bn->chunks) {
         float *chunks = static_cast<float *>(args->partial);
-        sum.left = chunks + 2 * bn->chunks * shape.channels;
+        sum.pivots_out = chunks + 2 * bn->chunks * shape.channels;
         sum_columns<T>(args->stream, name, sum, shape, chunks);
         return;
     }
     float *blocks = static_cast<float *>(args->workspace);
     const int64_t chunks = sum_columns<T>(args->stream, name, sum, shape, blocks);
-    lam_launch(args->stream, name, bn_merge<T>, bn_fold_grid(shape.channels), dim3(WARP, FOLD_ROWS),
-               WARP * FOLD_ROWS * sizeof(double), sum, blocks, chunks, shape.channels,
-               (double)(args->count * shape.pixels), args->accumulate, static_cast<double *>(args->partial));
+    lam_launch(args->stream, name, bn_merge<T>, fold_grid(shape.channels), dim3(WARP, FOLD_ROWS),
+               fold_room(2), sum, blocks, chunks, shape.channels, (double)(args->count * shape.pixels),
+               args->accumulate, static_cast<double *>(args->partial));
 }
 
 static void bn_stats_run(const struct lam_kernel *kernel, const struct lam_kernel_args *args) {
@@ -210,9 +206,8 @@ static void bn_stats_reduce(const struct lam_kernel *kernel, void *const *partia
         o[0], o[1], o[2], o[3], kernel->op.attr.bn.eps, kernel->op.attr.bn.momentum};
     const float *chunks = static_cast<const float *>(partials[0]);
     if (bn->chunks)
-        lam_launch(stream, name, bn_finish_whole, bn_fold_grid(channels), dim3(WARP, FOLD_ROWS),
-                   WARP * FOLD_ROWS * sizeof(double), chunks, bn->chunks, channels,
-                   chunks + 2 * bn->chunks * channels, bn->values, outputs);
+        lam_launch(stream, name, bn_finish_whole, fold_grid(channels), dim3(WARP, FOLD_ROWS), fold_room(2),
+                   chunks, bn->chunks, channels, chunks + 2 * bn->chunks * channels, bn->values, outputs);
     else
         lam_launch(stream, name, bn_finish, lam_grid(stream, channels, ROW_THREADS), ROW_THREADS, 0,
                    static_cast<const double *>(partials[0]), channels, outputs);

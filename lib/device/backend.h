@@ -96,9 +96,8 @@ struct lam_kernel_options {
      * alone. LAM_KERNEL_MEASURE: time the candidates here and now. A choice that does not apply is an error.
      */
     const char *choice;
-    /* Of GPUs; others ignore them. */
-    bool tf32;        /* f32 matrix products and convolutions may round their inputs to TF32 */
-    bool launch_each; /* steps are not recorded; for LAM_KERNEL_MEASURE */
+    bool
+        tf32; /* f32 matrix products and convolutions may round their inputs to TF32 (GPUs; others ignore it) */
 };
 #define LAM_KERNEL_MEASURE "measure"
 
@@ -138,7 +137,8 @@ struct lam_backend {
     /* Further lines about a device for reports, each a name, two blanks or more, and a value. NULL: there are none. */
     void (*report)(struct lam_backend_device *device, FILE *file);
 
-    /* Memory, aligned to 64 bytes at least; content undefined. Only lib/device's pools call these. */
+    /* Memory, aligned to 64 bytes at least; content undefined. Only lib/device's pools call these, and a backend that measures
+     * kernels. */
     lam_status (*allocate)(struct lam_backend_device *device, size_t bytes, void **pointer);
     void (*release)(struct lam_backend_device *device, void *pointer);
     bool host_visible; /* device pointers can be read and written by the host (CPU) */

@@ -81,12 +81,8 @@ static lam_status create_kernel(struct lam_program *p, struct step *step, int sl
                                 struct lam_tuning *tuning) {
     enum { MOST_SIZES = 8 };
     int sizes[MOST_SIZES] = {1};
-    struct lam_device_modes modes = lam_device_modes(p->device);
-    struct lam_kernel_options options = {.slices = sizes,
-                                         .slice_count = 1,
-                                         .lanes = p->lanes,
-                                         .tf32 = modes.tf32,
-                                         .launch_each = modes.launch_each};
+    struct lam_kernel_options options = {
+        .slices = sizes, .slice_count = 1, .lanes = p->lanes, .tf32 = lam_device_modes(p->device).tf32};
     if (step->batched) options.slice_count = slice_sizes(p, slice, sizes, MOST_SIZES);
     char key[512], text[480];
     lam_program_op_text(p, step, text, sizeof text);

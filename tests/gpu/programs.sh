@@ -161,6 +161,31 @@ case_memory() {
     grep -q "cuda:0: pools hold .* all programs counted" out || fail "nothing is said without NVML"
 }
 
+# launches FILE: pieces of work that were counted there, but for copies by the driver and what is put in front of a recorded step.
+launches() {
+    perl -F'\t' -ane '$n += $F[1] if $F[0] eq "work"; $n -= $F[1] if $F[0] eq "cudaMemcpyAsync" || $F[0] eq "work:store_run";
+        END { print $n }' "$1"
+}
+
+# The launches of a step are as many as lamina-bench paper says.
+case_launches() {
+    local model batch side precision steps counted expected
+    while read -r model batch side; do
+        for precision in f32 bf16; do
+            local network=(--model "$model" --batch "$batch" --image-size "$side" --precision $precision)
+            for steps in 2 3; do
+                LAMINA_EMULATED_COUNT=$steps.count run lamina-bench step "${network[@]}" --devices cuda:0 --tuning fixed \
+                    --steps $steps || fail "$model: a step"
+            done
+            run lamina-bench paper "${network[@]}" --json paper.json || fail "$model: paper"
+            expected=$(perl -MJSON::PP -e 'local $/; open(F, "<", "paper.json") or die; my $n = decode_json(<F>)->[0]{launches};
+                print $n->{nodes} + $n->{update}') || fail "$model: no numbers"
+            counted=$(($(launches 3.count) - $(launches 2.count)))
+            [ "$counted" -gt 100 ] && [ "$counted" = "$expected" ] || fail "$model, $precision: $counted launches, $expected on paper"
+        done
+    done <<<$'resnet20 4 16\nvit-micro 4 16\nedsr-small 2 12'
+}
+
 case_refused() {
     refused "cuda:9: there are 2 GPUs here" "$bin/${classify[0]}" "${classify[@]:1}" --out bad --devices cuda:9
     refused "'x' is not the number of a GPU" "$bin/${classify[0]}" "${classify[@]:1}" --out bad --devices cuda:x
