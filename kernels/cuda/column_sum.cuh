@@ -1,7 +1,7 @@
 /* Sums over the rows of feature maps and matrices, column by column: deterministic, in two steps.
  *
- * What is summed is a struct S with pointers and maps, a constant S::TERMS, and two functions (three, if constants
- * are to be kept):
+ * What is summed is a struct S with pointers and maps, a constant S::TERMS, and two functions (three, if
+ * constants are to be kept):
  *
  *     template <int N> __device__ auto constants_of(const S &s, int64_t n, int c);      // of N columns from c on
  *     template <int N> __device__ void add_terms(const S &s, const C &constants, int64_t n, int64_t p, int c,
@@ -10,8 +10,7 @@
  *
  * sum_columns() gives a fixed number of chunks of the rows to as many blocks, which leave their sums in `blocks`, as
  * [segment][chunk][term][channel]; fold_chunks() adds the chunks, always in one order, in fold_blocks(), lam_cuda_fold (bundle.h)
- * and other kernels. A segment is a part of the rows with sums of its own:
- * a sample, or everything. With channels last, threads stand along channels and a segment of several samples is one sample
+ * and other kernels. A segment is a part of the rows with sums of its own: a sample, or everything. With channels last, threads stand along channels and a segment of several samples is one sample
  * of many pixels; else a block takes one channel, and threads stand along pixels.
  */
 #ifndef LAM_CUDA_COLUMN_SUM_CUH
@@ -185,9 +184,11 @@ __device__ inline void fold_chunks(const float *blocks, int64_t chunks, int64_t 
     constexpr int OF_TERM = WARP * FOLD_ROWS;
     double *room = shared_memory<double>() + threadIdx.x % WARP;
     for (int t = 0; t < TERMS; t++) sums[t] = 0;
-    if (column < end) UNROLLED(8)
-    for (int64_t i = row; i < chunks; i += FOLD_ROWS)
-        for (int t = 0; t < TERMS; t++) sums[t] += (double)blocks[i * stride + column + t * between];
+    if (column < end) {
+        UNROLLED(8)
+        for (int64_t i = row; i < chunks; i += FOLD_ROWS)
+            for (int t = 0; t < TERMS; t++) sums[t] += (double)blocks[i * stride + column + t * between];
+    }
     for (int t = 0; t < TERMS; t++) room[t * OF_TERM + row * WARP] = sums[t];
     __syncthreads();
     for (int t = 0; t < TERMS && row == 0; t++) {

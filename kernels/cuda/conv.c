@@ -3,8 +3,8 @@
  * cuDNN sees NHWC feature maps and filters [O][kh][kw][C/g]. Operands in PLAIN pass through the workspace
  * (library_operand.h). Weights are prepared in that order and in the activations' type. The gradient of a slice's weights
  * is added, in f32, to a partial of that order, which has the bias gradient behind it; that of the only slice is the partial as
- * it comes, with the bias gradient in parts. reduce() puts it into the order of the parameters. cuDNN could add by itself, but not in f32 to a bf16 gradient,
- * nor with all of its algorithms.
+ * it comes, with the bias gradient in parts. reduce() puts it into the order of the parameters. cuDNN could add by itself, but
+ * not in f32 to a bf16 gradient, nor with all of its algorithms.
  */
 #include "cuda/conv_kernels.h"
 #include "cuda/creation.h"

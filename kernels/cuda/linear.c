@@ -6,8 +6,8 @@
  *
  * A row is whatever stands in front of the last dimension: samples, or samples times tokens. W and bias are prepared: in
  * the activations' type, and at an address where a product can read many bytes at once, which parameters do not have among
- * their like. For the same reason dW is a partial of its own, with the bias's gradient behind it (feature_helpers.h). Operands of four dimensions in NHWC pass through the
- * workspace (library_operand.h).
+ * their like. For the same reason dW is a partial of its own, with the bias's gradient behind it (feature_helpers.h).
+ * Operands of four dimensions in NHWC pass through the workspace (library_operand.h).
  */
 #include "cuda/creation.h"
 #include "cuda/cublas_product.h"
