@@ -16,6 +16,7 @@ say "3/3 tests"
 : "${LAMINA_DATA:=$(cd .. && pwd)/shared/data}"
 export LAMINA_DATA
 [ -d "$LAMINA_DATA" ] || echo "no real data at $LAMINA_DATA: accuracy tests on it are skipped (set LAMINA_DATA)"
+[ -d build/release/emulator ] || echo "no headers of CUDA and cuDNN here: tests of the GPU backend are left out"
 status=0
 log=build/release/test.log
 ctest --test-dir build/release -j "$(nproc)" --output-on-failure | tee "$log" || status=$?
