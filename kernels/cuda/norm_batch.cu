@@ -13,7 +13,6 @@ struct bn_kernel {
     struct lam_kernel base;
     bool last;      /* all operands have channels last */
     int64_t chunks; /* of statistics of the only slice: as many lie in the partial; else 0 */
-    double values;  /* the same: of a channel */
 };
 
 static const struct bn_kernel *bn_of(const struct lam_kernel *kernel) {
@@ -46,14 +45,16 @@ static size_t bn_sum_bytes(struct lam_backend_device *device, const struct lam_k
     return sum_bytes(device, 1, options->slices[0] * d[2] * d[3], d[1], terms);
 }
 
+static int64_t bn_values(const struct lam_tensor_desc &x) { /* of a channel, in the batch */
+    return x.shape.dim[0] * x.shape.dim[2] * x.shape.dim[3];
+}
+
 /* Of the only slice: the sums of its chunks are the partial, with `more` floats a channel behind them. */
 static void bn_take_whole(struct bn_kernel *bn, struct lam_backend_device *device,
-                          const struct lam_kernel_options *options, const struct lam_tensor_desc &x,
-                          int terms, int more) {
-    const int64_t *d = x.shape.dim;
-    bn->chunks = sum_chunks(device, 1, d[0] * d[2] * d[3], d[1]);
-    bn->values = (double)(d[0] * d[2] * d[3]);
-    bn->base.partial_bytes = bn_sum_bytes(device, options, x, terms) + (size_t)(more * d[1]) * sizeof(float);
+                          const struct lam_tensor_desc &x, int more) {
+    const int64_t channels = x.shape.dim[1];
+    bn->chunks = sum_chunks(device, 1, bn_values(x), channels);
+    bn->base.partial_bytes = (size_t)((2 * bn->chunks + more) * channels) * sizeof(float);
 }
 
 /* ---- statistics ---- */
@@ -199,7 +200,8 @@ __global__ void bn_finish_whole(const float *blocks, int64_t chunks, int channel
 static void bn_stats_reduce(const struct lam_kernel *kernel, void *const *partials, int, void *const *out,
                             int, int, struct lam_stream *stream) {
     const struct bn_kernel *bn = bn_of(kernel);
-    const int channels = (int)kernel->op.in[0].desc.shape.dim[1];
+    const struct lam_tensor_desc &x = kernel->op.in[0].desc;
+    const int channels = (int)x.shape.dim[1];
     const char *name = lam_op_name(kernel->op.kind);
     float *const *o = reinterpret_cast<float *const *>(out);
     const struct bn_outputs outputs = {
@@ -207,7 +209,8 @@ static void bn_stats_reduce(const struct lam_kernel *kernel, void *const *partia
     const float *chunks = static_cast<const float *>(partials[0]);
     if (bn->chunks)
         lam_launch(stream, name, bn_finish_whole, fold_grid(channels), dim3(WARP, FOLD_ROWS), fold_room(2),
-                   chunks, bn->chunks, channels, chunks + 2 * bn->chunks * channels, bn->values, outputs);
+                   chunks, bn->chunks, channels, chunks + 2 * bn->chunks * channels, (double)bn_values(x),
+                   outputs);
     else
         lam_launch(stream, name, bn_finish, lam_grid(stream, channels, ROW_THREADS), ROW_THREADS, 0,
                    static_cast<const double *>(partials[0]), channels, outputs);
@@ -219,7 +222,7 @@ lam_status lam_cuda_bn_stats_create(struct lam_backend_device *device, const str
     struct bn_kernel *bn = nullptr;
     LAM_TRY(bn_new(op, 0, {&op->in[0]}, &bn));
     if (lam_cuda_is_whole(op, options)) {
-        bn_take_whole(bn, device, options, op->in[0].desc, 2, 1);
+        bn_take_whole(bn, device, op->in[0].desc, 1);
     } else {
         bn->base.workspace_bytes = bn_sum_bytes(device, options, op->in[0].desc, 2);
         bn->base.partial_bytes = 3 * sizeof(double) * (size_t)op->in[0].desc.shape.dim[1];
@@ -410,7 +413,7 @@ lam_status lam_cuda_bn_bwd_stats_create(struct lam_backend_device *device, const
     struct bn_kernel *bn = nullptr;
     LAM_TRY(bn_new(op, 1, {&op->in[1], &op->in[0]}, &bn));
     if (lam_cuda_is_whole(op, options)) {
-        bn_take_whole(bn, device, options, op->in[1].desc, 2, 0);
+        bn_take_whole(bn, device, op->in[1].desc, 0);
     } else {
         bn->base.workspace_bytes = bn_sum_bytes(device, options, op->in[1].desc, 2);
         bn->base.partial_bytes = 2 * sizeof(float) * (size_t)op->in[1].desc.shape.dim[1];

@@ -189,6 +189,8 @@ void algorithms_that_do_not_fit() {
         auto status = [](bool can) { return can ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_NOT_SUPPORTED; };
         std::vector<perf> all = t.guess(FORWARD);
         check_order(all);
+        CHECK(all[0].algo == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM); /* taken to be the fastest */
+        CHECK((all[1].algo == CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED) == row.winograd);
         CHECK(listed(all, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD, status(row.winograd)));
         CHECK(listed(all, CUDNN_CONVOLUTION_FWD_ALGO_FFT, status(row.fft)));
         CHECK(listed(all, CUDNN_CONVOLUTION_FWD_ALGO_DIRECT, CUDNN_STATUS_NOT_SUPPORTED));
